@@ -1,0 +1,74 @@
+#include "db/migrator/connection.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace parley::db {
+namespace {
+
+absl::string_view DiagnosticOf(const Result& result, int field) {
+  const char* text = PQresultErrorField(result.get(), field);
+  return text == nullptr ? absl::string_view() : absl::string_view(text);
+}
+
+}  // namespace
+
+absl::string_view FieldOf(const Result& result, int row, int column) {
+  return PQgetvalue(result.get(), row, column);
+}
+
+absl::StatusOr<Connection> Connection::Open(const Dsn& dsn) {
+  const Dsn full = dsn.WithDefault("connect_timeout", "10").With("client_encoding", "UTF8");
+  Connection connection(PQconnectdb(full.Uri().c_str()));
+  if (!connection.IsLost()) return connection;
+  return absl::UnavailableError(
+      absl::StrCat("no connection to ", dsn.Redacted(), ": ",
+                   absl::StripAsciiWhitespace(PQerrorMessage(connection.connection_.get()))));
+}
+
+Result Connection::Run(const std::string& sql) {
+  Result result(PQexec(connection_.get(), sql.c_str()));
+  // libpq returns nothing when it could not send, or has no memory.
+  if (result == nullptr) result.reset(PQmakeEmptyPGresult(connection_.get(), PGRES_FATAL_ERROR));
+  return result;
+}
+
+absl::StatusOr<Result> Connection::Query(const std::string& sql) {
+  Result result = Run(sql);
+  if (Succeeded(result)) return result;
+  if (IsLost()) {
+    return absl::UnavailableError(
+        absl::StrCat("the connection to the database was lost: ", ErrorTextOf(result)));
+  }
+  return absl::InternalError(ErrorTextOf(result));
+}
+
+absl::Status Connection::Execute(const std::string& sql) { return Query(sql).status(); }
+
+bool Succeeded(const Result& result) {
+  const ExecStatusType status = PQresultStatus(result.get());
+  return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+std::string ErrorTextOf(const Result& result) {
+  const ExecStatusType status = PQresultStatus(result.get());
+  if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) {
+    return "COPY from or to the client cannot be used here; use INSERT";
+  }
+  const absl::string_view message = DiagnosticOf(result, PG_DIAG_MESSAGE_PRIMARY);
+  std::string text(message.empty() ? absl::StripAsciiWhitespace(PQresultErrorMessage(result.get()))
+                                   : message);
+  if (text.empty()) text = PQresStatus(status);
+  if (!SqlStateOf(result).empty()) absl::StrAppend(&text, " (SQLSTATE ", SqlStateOf(result), ")");
+  const absl::string_view detail = DiagnosticOf(result, PG_DIAG_MESSAGE_DETAIL);
+  const absl::string_view hint = DiagnosticOf(result, PG_DIAG_MESSAGE_HINT);
+  if (!detail.empty()) absl::StrAppend(&text, "\n  detail: ", detail);
+  if (!hint.empty()) absl::StrAppend(&text, "\n  hint: ", hint);
+  return text;
+}
+
+absl::string_view SqlStateOf(const Result& result) {
+  return DiagnosticOf(result, PG_DIAG_SQLSTATE);
+}
+
+}  // namespace parley::db

@@ -1,0 +1,63 @@
+// The migrator's own connection. Migrations are whole files of SQL, so they go to libpq as they
+// are: SOCI would look for :parameters in them.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "db/core/dsn.h"
+
+namespace parley::db {
+
+struct FreeResult {
+  void operator()(PGresult* result) const { PQclear(result); }
+};
+using Result = std::unique_ptr<PGresult, FreeResult>;
+
+// One column of one row as text; empty for NULL.
+absl::string_view FieldOf(const Result& result, int row, int column);
+
+// Belongs to one thread at a time. Movable.
+class Connection {
+ public:
+  // Connects, within ten seconds a host unless `dsn` says otherwise. UNAVAILABLE, with libpq's text
+  // and without the password, if that fails.
+  static absl::StatusOr<Connection> Open(const Dsn& dsn);
+
+  // Runs `sql`, one statement or several, and returns what libpq says to the last one or the first
+  // that failed. Never null.
+  Result Run(const std::string& sql);
+
+  // The same, for statements that ought to work. UNAVAILABLE: the connection is lost. INTERNAL: the
+  // server's message and SQLSTATE.
+  absl::StatusOr<Result> Query(const std::string& sql);
+  absl::Status Execute(const std::string& sql);
+
+  bool IsLost() const { return PQstatus(connection_.get()) != CONNECTION_OK; }
+  PGTransactionStatusType TransactionStatus() const {
+    return PQtransactionStatus(connection_.get());
+  }
+
+ private:
+  struct Finish {
+    void operator()(PGconn* connection) const { PQfinish(connection); }
+  };
+  explicit Connection(PGconn* connection) : connection_(connection) {}
+  std::unique_ptr<PGconn, Finish> connection_;
+};
+
+// Whether the statement worked.
+bool Succeeded(const Result& result);
+
+// "message (SQLSTATE 42P01)", with the server's detail and hint on lines of their own.
+std::string ErrorTextOf(const Result& result);
+
+// Empty if the error does not come from the server.
+absl::string_view SqlStateOf(const Result& result);
+
+}  // namespace parley::db

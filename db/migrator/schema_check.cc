@@ -1,0 +1,42 @@
+#include "db/migrator/schema_check.h"
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "db/migrator/migration_set.h"
+
+namespace parley::db {
+
+absl::Status JudgeSchema(const SchemaState& state) {
+  if (state.pending.empty() && state.unknown.empty()) return absl::OkStatus();
+  const std::string pending =
+      absl::StrJoin(state.pending, ", ", [](std::string* out, const Migration* migration) {
+        absl::StrAppend(out, migration->file_name);
+      });
+  const std::string unknown = absl::StrJoin(state.unknown, ", ");
+  if (state.unknown.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the database's schema is behind this release: ", pending,
+                     " not applied. Run `parley-migrate up`."));
+  }
+  if (state.pending.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the database's schema is ahead: this release does not know ", unknown,
+                     ". Start the release that brought it, or a later one."));
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the database's schema is of another line of releases: this one does not know ", unknown,
+      " and needs ", pending, ". `parley-migrate status` lists all; start a release that knows ",
+      "both, after its `parley-migrate up`."));
+}
+
+absl::Status CheckSchema(Connection& connection) {
+  PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, MigrationSet::Embedded());
+  PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
+  return JudgeSchema(CompareSchema(set, history));
+}
+
+}  // namespace parley::db

@@ -1,0 +1,106 @@
+-- Users. Times leave as microseconds since 1970.
+
+-- name: InsertUser
+-- No row: the login is taken.
+INSERT INTO users (id, login, login_key, name, password_hash)
+VALUES (:id, :login, :login_key, :name, :password_hash)
+ON CONFLICT (login_key) DO NOTHING
+RETURNING id, login, name, status, version,
+          (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+          (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
+
+-- name: GetUser
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
+FROM users
+WHERE id = :id;
+
+-- name: GetUserByLogin
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
+FROM users
+WHERE login_key = :login_key;
+
+-- name: GetCredentials
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us,
+       password_hash
+FROM users
+WHERE login_key = :login_key;
+
+-- name: BatchGetUsers
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
+FROM users
+WHERE id = ANY (:ids::bigint[]);
+
+-- name: ListUsers
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
+FROM users
+WHERE id > :after AND (:status::text IS NULL OR status = :status::text)
+ORDER BY id
+OFFSET :offset LIMIT :limit;
+
+-- name: ListUsersByLogin
+-- The prefix is a range of the "C" collation, so that the unique index serves it.
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us,
+       login_key
+FROM users
+WHERE login_key >= :prefix::text AND login_key < :prefix::text || U&'\+10FFFF'
+  AND login_key > :after
+  AND (:status::text IS NULL OR status = :status::text)
+ORDER BY login_key
+OFFSET :offset LIMIT :limit;
+
+-- name: LockUser
+-- Waits for whoever writes this user or refers to it; no row: no such user.
+SELECT id, login, name, status, version,
+       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
+FROM users
+WHERE id = :id
+FOR UPDATE;
+
+-- name: UpdateUser
+UPDATE users
+SET login = COALESCE(:login::text, login),
+    login_key = COALESCE(:login_key::text, login_key),
+    name = CASE WHEN :set_name::integer = 1 THEN :name::text ELSE name END,
+    status = COALESCE(:status::text, status),
+    version = version + 1,
+    updated_at = now()
+WHERE id = :id
+RETURNING id, login, name, status, version,
+          (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+          (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
+
+-- name: SetPassword
+UPDATE users
+SET password_hash = :password_hash, version = version + 1, updated_at = now()
+WHERE id = :id
+RETURNING id, login, name, status, version,
+          (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
+          (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
+
+-- name: FindMessageOfUser
+SELECT id FROM messages WHERE user_id = :id LIMIT 1;
+
+-- name: ListChatsToLeave
+SELECT chat_id AS id FROM chat_user WHERE user_id = :id ORDER BY chat_id;
+
+-- name: LeaveAllChats
+DELETE FROM chat_user WHERE user_id = :id RETURNING chat_id AS id;
+
+-- name: SubtractFromUserCounts
+UPDATE chats SET user_count = user_count - 1 WHERE id = ANY (:ids::bigint[]);
+
+-- name: DeleteUser
+DELETE FROM users WHERE id = :id;

@@ -1,0 +1,31 @@
+// Passwords as Argon2id.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace parley::chat {
+
+// Hashes and checks passwords; each call takes tens of milliseconds and 64 MiB by design, so its
+// callers run on an executor of their own. Thread-safe.
+class PasswordHasher {
+ public:
+  // Prepares the hash that VerifyNobody works on.
+  PasswordHasher();
+
+  // An Argon2id PHC string with a random salt. RESOURCE_EXHAUSTED if there is no memory for it.
+  absl::StatusOr<std::string> Hash(absl::string_view password) const;
+
+  // Whether `hash` was made of `password`.
+  bool Verify(absl::string_view password, const std::string& hash) const;
+
+  // Takes as long as Verify and answers false: for logins that do not exist or have no password.
+  bool VerifyNobody(absl::string_view password) const;
+
+ private:
+  std::string nobody_;  // constant after construction
+};
+
+}  // namespace parley::chat

@@ -1,0 +1,34 @@
+// What a user may look like. Pure functions; each adds what is wrong to `violations`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/error.h"
+
+namespace parley::chat {
+
+inline constexpr std::size_t kMaxPasswordBytes = 1024;
+inline constexpr std::size_t kMaxBatch = 100;
+
+enum class PasswordUse { kMaySet, kMustGive };
+
+// Ids are positive.
+void CheckId(absl::string_view field, std::int64_t id, Violations& violations);
+
+// 1..kMaxBatch ids, each positive.
+void CheckIds(absl::string_view field, const std::vector<std::int64_t>& ids,
+              Violations& violations);
+
+// 1..256 code points. Returns the form in which logins are compared (empty if there is none).
+std::string CheckLogin(absl::string_view field, absl::string_view login, Violations& violations);
+
+// 0..256 code points.
+void CheckUserName(absl::string_view field, absl::string_view name, Violations& violations);
+
+// At most kMaxPasswordBytes; kMustGive: at least one.
+void CheckPassword(absl::string_view password, PasswordUse use, Violations& violations);
+
+}  // namespace parley::chat

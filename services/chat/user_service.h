@@ -1,0 +1,55 @@
+// parley.chat.v1.UserService; the proto says what each call does.
+#pragma once
+
+#include "db/repository/user_repository.h"
+#include "parley/chat/v1/user_service.grpc.pb.h"
+#include "services/chat/password_hasher.h"
+#include "services/runtime/call.h"
+
+namespace parley::chat {
+
+// Thread-safe. What it is given must outlive it.
+class UserService final
+    : public runtime::RawMethods<v1::UserService::Service,
+                                 v1::UserService::WithRawCallbackMethod_CreateUser,
+                                 v1::UserService::WithRawCallbackMethod_GetUser,
+                                 v1::UserService::WithRawCallbackMethod_BatchGetUsers,
+                                 v1::UserService::WithRawCallbackMethod_ListUsers,
+                                 v1::UserService::WithRawCallbackMethod_UpdateUser,
+                                 v1::UserService::WithRawCallbackMethod_SetPassword,
+                                 v1::UserService::WithRawCallbackMethod_VerifyPassword,
+                                 v1::UserService::WithRawCallbackMethod_DeleteUser>::type {
+ public:
+  // `password_executor` runs the calls that hash passwords, so that they cannot hold up the others.
+  UserService(runtime::CallPipeline& calls, runtime::Executor& password_executor,
+              db::UserRepository& users, const PasswordHasher& hasher)
+      : calls_(calls), password_executor_(password_executor), users_(users), hasher_(hasher) {}
+
+  using Reactor = grpc::ServerUnaryReactor;
+  using Context = grpc::CallbackServerContext;
+  using Bytes = grpc::ByteBuffer;
+  Reactor* CreateUser(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* GetUser(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* BatchGetUsers(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* ListUsers(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* UpdateUser(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* SetPassword(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* VerifyPassword(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* DeleteUser(Context* context, const Bytes* in, Bytes* out) override;
+
+ private:
+  absl::StatusOr<v1::User> Create(const runtime::Call& call, const v1::CreateUserRequest& request);
+  absl::StatusOr<v1::User> Get(const runtime::Call& call, const v1::GetUserRequest& request);
+  absl::StatusOr<v1::ListUsersResponse> List(const runtime::Call& call,
+                                             const v1::ListUsersRequest& request);
+  absl::StatusOr<v1::User> Update(const runtime::Call& call, const v1::UpdateUserRequest& request);
+  absl::StatusOr<v1::User> Verify(const runtime::Call& call,
+                                  const v1::VerifyPasswordRequest& request);
+
+  runtime::CallPipeline& calls_;
+  runtime::Executor& password_executor_;
+  db::UserRepository& users_;
+  const PasswordHasher& hasher_;
+};
+
+}  // namespace parley::chat

@@ -1,0 +1,11 @@
+// Messages between the wire and the model.
+#pragma once
+
+#include "db/model/message.h"
+#include "parley/message/v1/message.pb.h"
+
+namespace parley::message {
+
+v1::Message ToProto(const Message& message);
+
+}  // namespace parley::message

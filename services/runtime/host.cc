@@ -1,0 +1,156 @@
+#include "services/runtime/host.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/mutex.h"
+#include "services/runtime/log.h"
+
+namespace parley::runtime {
+namespace {
+
+constexpr absl::Duration kProbeInterval = absl::Seconds(1);
+
+sigset_t TerminationSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+// Keeps the health service's answers in step with the probe, until told to drain.
+class HealthKeeper {
+ public:
+  HealthKeeper(grpc::HealthCheckServiceInterface& health, const std::vector<std::string>& services,
+               const std::function<absl::Status()>& ready)
+      : health_(health), services_(services), ready_(ready) {
+    health_.SetServingStatus("live", true);
+    Probe();
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~HealthKeeper() { thread_.join(); }  // Drain() came first
+
+  // NOT_SERVING for everything but "live", for good.
+  void Drain() {
+    {
+      MutexLock lock(mutex_);
+      draining_ = true;
+      changed_.NotifyAll();
+    }
+    Set(false);
+  }
+
+ private:
+  void Run() {
+    while (WaitForNextProbe()) Probe();
+  }
+
+  bool WaitForNextProbe() {
+    const absl::Time next = absl::Now() + kProbeInterval;
+    MutexLock lock(mutex_);
+    while (!draining_ && absl::Now() < next) changed_.WaitUntil(mutex_, next);
+    return !draining_;
+  }
+
+  void Probe() {
+    const absl::Status status = ready_();
+    // Under the lock, so that a probe that began before the drain cannot end after it.
+    MutexLock lock(mutex_);
+    if (draining_) return;
+    if (serving_ == status.ok()) return;  // whoever watches is told of changes only
+    serving_ = status.ok();
+    Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarn, status.ok() ? "ready" : "not ready",
+        {{"error", std::string(status.message())}});
+    Set(status.ok());
+  }
+
+  void Set(bool serving) {
+    health_.SetServingStatus("", serving);
+    for (const std::string& service : services_) health_.SetServingStatus(service, serving);
+  }
+
+  grpc::HealthCheckServiceInterface& health_;
+  const std::vector<std::string>& services_;
+  const std::function<absl::Status()>& ready_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<bool> serving_ ABSL_GUARDED_BY(mutex_);  // absent before the first probe
+  std::thread thread_;
+};
+
+// Ends the process if the drain does not: a call that never finishes must not keep it for ever.
+void StartWatchdog(absl::Duration limit) {
+  std::thread([limit] {
+    absl::SleepFor(limit);
+    Log(LogLevel::kError, "the drain did not end; giving up");
+    std::_Exit(1);
+  }).detach();
+}
+
+void WaitForTermination() {
+  const sigset_t signals = TerminationSignals();
+  int signal = 0;
+  sigwait(&signals, &signal);
+  Log(LogLevel::kInfo, "draining", {{"signal", std::int64_t{signal}}});
+}
+
+}  // namespace
+
+void BlockTerminationSignals() {
+  const sigset_t signals = TerminationSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+Host::Host(Options options, std::vector<grpc::Service*> services,
+           std::vector<std::string> service_names)
+    : options_(std::move(options)),
+      services_(std::move(services)),
+      service_names_(std::move(service_names)) {}
+
+int Host::Run() {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  // Without this a second process on the same port would quietly take half the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  int port = 0;
+  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+  for (grpc::Service* service : services_) builder.RegisterService(service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    Log(LogLevel::kError, "cannot listen; is the address right, and free?",
+        {{"address", options_.listen}});
+    return 1;
+  }
+
+  HealthKeeper health(*server->GetHealthCheckService(), service_names_, options_.ready);
+  const std::string host = options_.listen.substr(0, options_.listen.rfind(':'));
+  Log(LogLevel::kInfo, "listening", {{"address", absl::StrCat(host, ":", port)}});
+  WaitForTermination();
+
+  StartWatchdog(options_.drain_delay + 2 * options_.drain_grace + absl::Seconds(1));
+  health.Drain();
+  absl::SleepFor(options_.drain_delay);
+  options_.on_drain();
+  server->Shutdown(absl::ToChronoTime(absl::Now() + options_.drain_grace));
+  Log(LogLevel::kInfo, "drained");
+  return 0;
+}
+
+}  // namespace parley::runtime

@@ -1,0 +1,51 @@
+// A gRPC server from start to drained end.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "services/runtime/config.h"
+
+namespace parley::runtime {
+
+// Blocks SIGTERM, SIGINT and SIGPIPE in the calling thread and in all that it starts. Call it in
+// main before any thread exists; Host::Run then takes the signals.
+void BlockTerminationSignals();
+
+// Serves until SIGTERM or SIGINT:
+//   health ("" and every service name) follows `ready`; "live" is SERVING as long as the process
+//   is; then health says NOT_SERVING, after drain_delay no new calls are accepted, what runs may
+//   finish within drain_grace, and is cancelled after it; a watchdog ends the process at twice
+//   that.
+class Host {
+ public:
+  struct Options {
+    std::string listen;
+    absl::Duration drain_delay;
+    absl::Duration drain_grace;
+    // Asked every second on a thread of its own; OK means SERVING. May block for about a second.
+    std::function<absl::Status()> ready;
+    // Called when the drain begins, before the server waits for its calls: end what waits for long.
+    std::function<void()> on_drain = [] {};
+  };
+
+  // The services must outlive the host.
+  Host(Options options, std::vector<grpc::Service*> services,
+       std::vector<std::string> service_names);
+
+  // Returns the exit code of the process: 0 after a drain, 1 if the address could not be bound.
+  // Writes one line, message "listening" with the address, when calls are accepted.
+  int Run();
+
+ private:
+  const Options options_;
+  const std::vector<grpc::Service*> services_;
+  const std::vector<std::string> service_names_;
+};
+
+}  // namespace parley::runtime

@@ -1,0 +1,102 @@
+// Hands due tasks to workers, to those who wait for one too.
+#pragma once
+
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "db/repository/task_repository.h"
+#include "services/scheduler/waiting_room.h"
+
+namespace parley::scheduler {
+
+// A call for tasks that finds none is parked: it costs memory, but no thread. One thread sleeps
+// until the earliest instant at which a task of a waited-for queue is due, claims for the call that
+// has waited longest, and sleeps again. It learns of new instants from
+//   TaskReady   this process has put a task into a queue
+//   Hint        another one has (LISTEN)
+//   a look      at all waited-for queues every second, for hints that were lost
+// so no polling delay lies between a task's time and its delivery, and nothing is asked about
+// queues that nobody waits for.
+//
+// While the database is away, parked calls stay; attempts are spaced by a growing pause. A call
+// whose wait ends meanwhile gets the error.
+//
+// Thread-safe.
+class Dispatcher {
+ public:
+  // Starts the thread. `tasks` must outlive the dispatcher.
+  explicit Dispatcher(db::TaskRepository& tasks);
+  ~Dispatcher();  // Drain(), then ends the thread
+
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+
+  // Claims on the calling thread; parks the demand if nothing is due and its time to give up has
+  // not come.
+  void Lease(LeaseDemand demand);
+
+  // This process has put a task into `queue`, committed, that is due in `due_in`. Wakes who waits
+  // here, and who waits elsewhere by a notification that is sent later: at most one transaction in
+  // 20 ms, however many tasks there were.
+  void TaskReady(absl::string_view queue, absl::Duration due_in);
+
+  // Something may have changed in `queue`; in any queue if it is empty.
+  void Hint(absl::string_view queue);
+
+  // Answers all parked calls, and all to come, with nothing. Idempotent.
+  void Drain();
+
+ private:
+  using Waiter = WaitingRoom::Waiter;
+
+  // What the thread does next: taken under the lock, done without it.
+  struct Round {
+    bool stop = false;
+    absl::Status outage;      // what those get who give up
+    std::list<Waiter> ended;  // callers that have left, or have waited long enough
+    std::optional<Waiter> due;
+    std::vector<std::string> notify;
+    std::vector<WaitingRoom::Question> questions;
+  };
+
+  enum class Claim { kNothing, kSome, kAllAskedFor };
+
+  void Run();
+  Round NextRound() ABSL_LOCKS_EXCLUDED(mutex_);
+  // False if there is nothing to do at `now`.
+  bool FillRound(absl::Time now, Round& round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time NextWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  void Serve(Waiter waiter);
+  void Ask(const std::vector<WaitingRoom::Question>& questions);
+  // Claims, and answers the demand if there was something or the caller has left; it is then used
+  // up.
+  absl::StatusOr<Claim> ClaimFor(LeaseDemand& demand);
+  void Release(const LeasedTasks& leased);
+  void NoteOutcome(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  db::TaskRepository& tasks_;
+  Mutex mutex_;
+  CondVar wake_;
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+  WaitingRoom room_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> to_notify_ ABSL_GUARDED_BY(mutex_);
+  absl::Time notify_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();   // not earlier
+  absl::Time look_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();     // at all queues
+  absl::Status outage_ ABSL_GUARDED_BY(mutex_);                           // OK: there is none
+  absl::Duration pause_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();   // before the next attempt
+  absl::Time attempt_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // not earlier
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace parley::scheduler

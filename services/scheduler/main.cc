@@ -1,0 +1,77 @@
+// parley-schedulerd: tasks that run later, handed to workers when they are due.
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "absl/random/random.h"
+#include "absl/strings/string_view.h"
+#include "db/core/listener.h"
+#include "db/core/session_pool.h"
+#include "db/migrator/open_database.h"
+#include "db/repository/task_repository.h"
+#include "services/runtime/call.h"
+#include "services/runtime/config.h"
+#include "services/runtime/executor.h"
+#include "services/runtime/host.h"
+#include "services/runtime/log.h"
+#include "services/scheduler/dispatcher.h"
+#include "services/scheduler/local_time.h"
+#include "services/scheduler/reaper.h"
+#include "services/scheduler/scheduler_service.h"
+#include "services/scheduler/worker_service.h"
+
+int main(int argc, char** argv) {
+  using namespace parley;
+  runtime::BlockTerminationSignals();
+  std::string time_zone = "UTC";
+  const runtime::Config config =
+      runtime::ParseConfigOrExit(argc, argv, "parley-schedulerd", "127.0.0.1:50053",
+                                 {{"time-zone", "TZ", "IANA zone of local times that name none",
+                                   &time_zone, scheduler::IsKnownTimeZone}});
+  runtime::InitLog("parley-schedulerd", config.log_level);
+
+  // A connection for each thread that works on calls, the dispatcher, the reaper, the health probe.
+  const db::OpenOptions database = {.url = config.database_url,
+                                    .application = "parley-schedulerd",
+                                    .connections = config.workers + 3,
+                                    .wait = config.database_wait};
+  const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
+  const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
+  if (!pool.ok() || !dsn.ok()) {
+    runtime::Log(runtime::LogLevel::kError, "cannot use the database",
+                 {{"error", std::string((pool.ok() ? dsn.status() : pool.status()).message())}});
+    return EXIT_FAILURE;
+  }
+
+  db::TaskRepository tasks(**pool);
+  scheduler::Dispatcher dispatcher(tasks);
+  const scheduler::Reaper reaper(tasks, dispatcher);
+  const db::Listener listener(*dsn, db::kTaskChannel,
+                              [&](absl::string_view queue) { dispatcher.Hint(queue); });
+  runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),
+                              .queue = static_cast<std::size_t>(config.queue)});
+  runtime::CallPipeline scheduler_calls({.service = "parley.scheduler.v1.SchedulerService",
+                                         .default_deadline = config.default_deadline,
+                                         .max_deadline = config.max_deadline},
+                                        executor);
+  runtime::CallPipeline worker_calls({.service = "parley.scheduler.v1.WorkerService",
+                                      .default_deadline = config.default_deadline,
+                                      .max_deadline = config.max_deadline},
+                                     executor);
+  scheduler::SchedulerService scheduler_service(scheduler_calls, tasks, dispatcher, time_zone);
+  scheduler::WorkerService worker_service(worker_calls, tasks, dispatcher, [] {
+    thread_local absl::BitGen random;
+    return absl::Uniform(random, 0.0, 1.0);
+  });
+
+  return runtime::Host(
+             {.listen = config.listen,
+              .drain_delay = config.drain_delay,
+              .drain_grace = config.drain_grace,
+              .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+              .on_drain = [&] { dispatcher.Drain(); }},
+             {&scheduler_service, &worker_service},
+             {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService"})
+      .Run();
+}

@@ -1,0 +1,37 @@
+// Between the scheduler's wire messages and its model. Total functions, any thread may call them.
+#pragma once
+
+#include <google/protobuf/duration.pb.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/error.h"
+#include "db/model/task.h"
+#include "parley/scheduler/v1/scheduler_service.pb.h"
+#include "parley/scheduler/v1/task.pb.h"
+#include "parley/scheduler/v1/worker_service.pb.h"
+#include "services/scheduler/task_rules.h"
+
+namespace parley::scheduler {
+
+namespace pb = ::parley::scheduler::v1;
+
+pb::Task ToProto(const Task& task);
+
+// What cannot be said in the model (an unknown enum value, a timestamp out of range) is added to
+// `violations`; the rest is for the rules to judge.
+NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations);
+LeaseRequest FromProto(const pb::LeaseTasksRequest& request, Violations& violations);
+std::optional<TaskState> FilterFromProto(pb::TaskState state, Violations& violations);
+absl::Duration DurationFromProto(absl::string_view field,
+                                 const google::protobuf::Duration& duration,
+                                 Violations& violations);
+google::protobuf::Duration DurationToProto(absl::Duration duration);
+
+// A digest of what the caller asked for, as it was put: a delay, not the instant it leads to.
+std::string FingerprintOf(const pb::CreateTaskRequest& request);
+
+}  // namespace parley::scheduler

@@ -1,0 +1,147 @@
+#include "services/scheduler/task_rules.h"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/text.h"
+#include "services/scheduler/local_time.h"
+
+namespace parley::scheduler {
+namespace {
+
+constexpr std::size_t kMaxQueueName = 128;
+constexpr std::size_t kMaxTaskName = 256;
+constexpr std::size_t kMaxPayload = std::size_t{1} << 20;
+constexpr std::size_t kMaxHeaders = 64;
+constexpr std::size_t kMaxHeaderName = 256;
+constexpr std::size_t kShownHeaderName = 64;  // bytes of it in a field path
+constexpr std::size_t kMaxHeaderBytes = std::size_t{16} << 10;
+constexpr std::size_t kMaxError = 1024;
+constexpr std::size_t kTokenSize = 32;
+constexpr std::size_t kMaxLeaseQueues = 20;
+constexpr std::int32_t kMaxPriority = 9;
+constexpr std::int32_t kDefaultAttempts = 10;
+constexpr std::int32_t kMaxAttempts = 100;
+constexpr std::int32_t kMaxLeaseTasks = 100;
+constexpr std::int32_t kDefaultPage = 20;
+constexpr std::int32_t kMaxPage = 100;
+const absl::Duration kMaxDelay = absl::Hours(24) * 3653;  // ten years, leap days included
+
+void CheckQueue(absl::string_view field, absl::string_view queue, Violations& violations) {
+  const bool well_formed = std::all_of(queue.begin(), queue.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+  });
+  if (queue.empty() || queue.size() > kMaxQueueName || !well_formed) {
+    violations.Add(field, "must be 1 to 128 of the characters A-Z a-z 0-9 . _ -");
+  }
+}
+
+void CheckHeaders(const std::map<std::string, std::string>& headers, Violations& violations) {
+  if (headers.size() > kMaxHeaders) violations.Add("headers", "must have at most 64 entries");
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : headers) {
+    bytes += name.size() + value.size();
+    const std::string field = absl::StrCat("headers[\"", CutText(name, kShownHeaderName), "\"]");
+    CheckText(field, name, {.min = 1, .max = kMaxHeaderName}, violations);
+    CheckText(field, value, {.max = kMaxHeaderBytes}, violations);
+  }
+  if (bytes > kMaxHeaderBytes) violations.Add("headers", "must be at most 16 KiB in all");
+}
+
+}  // namespace
+
+void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& violations) {
+  CheckQueue("queue", task.queue, violations);
+  CheckText("name", task.name, {.min = 1, .max = kMaxTaskName}, violations);
+  if (task.payload.size() > kMaxPayload) violations.Add("payload", "must be at most 1 MiB");
+  CheckHeaders(task.headers, violations);
+  if (task.delay < absl::ZeroDuration() || task.delay > kMaxDelay) {
+    violations.Add("delay", "must be 0 or more, and at most 10 years");
+  }
+  if (task.priority < 0 || task.priority > kMaxPriority) {
+    violations.Add("priority", "must be 0 to 9");
+  }
+  if (task.max_attempts == 0) task.max_attempts = kDefaultAttempts;
+  if (task.max_attempts < 0 || task.max_attempts > kMaxAttempts) {
+    violations.Add("max_attempts", "must be 1 to 100, or 0 for 10");
+  }
+  if (!task.local_time) return;
+  std::optional<ResolvedLocalTime> resolved =
+      ResolveLocalTime(*task.local_time, default_zone, violations);
+  if (!resolved) return;
+  task.run_time = resolved->instant;
+  task.local_time = std::move(resolved->local_time);
+}
+
+void PrepareLeaseRequest(LeaseRequest& request, Violations& violations) {
+  if (request.queues.empty() || request.queues.size() > kMaxLeaseQueues) {
+    violations.Add("queues", "must name 1 to 20 queues");
+  }
+  for (std::size_t i = 0; i < std::min(request.queues.size(), kMaxLeaseQueues); ++i) {
+    CheckQueue(absl::StrCat("queues[", i, "]"), request.queues[i], violations);
+  }
+  std::unordered_set<std::string> seen;
+  std::erase_if(request.queues,
+                [&](const std::string& queue) { return !seen.insert(queue).second; });
+  if (request.max_tasks < 0) violations.Add("max_tasks", "must not be negative");
+  if (request.max_tasks == 0) request.max_tasks = 1;
+  request.max_tasks = std::min(request.max_tasks, kMaxLeaseTasks);
+  if (request.wait_for < absl::ZeroDuration() || request.wait_for > kMaxWait) {
+    violations.Add("wait_for", "must be 0 to 60 s");
+  }
+  CheckLeaseDuration(request.lease_duration, violations);
+}
+
+void CheckLeaseKey(std::int64_t task_id, absl::string_view lease_token, Violations& violations) {
+  CheckTaskId(task_id, violations);
+  const bool hex = std::all_of(lease_token.begin(), lease_token.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
+  if (lease_token.size() != kTokenSize || !hex) {
+    violations.Add("lease_token", "must be the lease_token of a lease");
+  }
+}
+
+void CheckLeaseDuration(absl::Duration lease_duration, Violations& violations) {
+  if (lease_duration < kMinLease || lease_duration > kMaxLease) {
+    violations.Add("lease_duration", "must be 1 s to 1 h");
+  }
+}
+
+void CheckTaskId(std::int64_t task_id, Violations& violations) {
+  if (task_id <= 0) violations.Add("task_id", "must be positive");
+}
+
+void CheckTaskError(absl::string_view error, Violations& violations) {
+  CheckText("error", error, {.max = kMaxError}, violations);
+}
+
+void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
+                     Violations& violations) {
+  if (limit < 0) violations.Add("limit", "must not be negative");
+  if (limit == 0) limit = kDefaultPage;
+  limit = std::min(limit, kMaxPage);
+  if (offset < 0) violations.Add("offset", "must not be negative");
+  if (offset > 0 && !page_token.empty()) {
+    violations.Add("offset", "must be 0 with a page_token");
+  }
+}
+
+void CheckQueueFilter(absl::string_view queue, Violations& violations) {
+  if (!queue.empty()) CheckQueue("queue", queue, violations);
+}
+
+absl::Duration RetryDelay(std::int32_t attempt, double random) {
+  constexpr absl::Duration kFirst = absl::Seconds(1);
+  constexpr absl::Duration kLongest = absl::Hours(1);
+  constexpr double kJitter = 0.1;
+  absl::Duration delay = kFirst;
+  for (std::int32_t i = 1; i < attempt && delay < kLongest; ++i) delay *= 2;
+  return std::min(delay, kLongest) * (1 + kJitter * (2 * random - 1));
+}
+
+}  // namespace parley::scheduler

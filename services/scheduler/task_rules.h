@@ -1,0 +1,55 @@
+// What is a valid request to the scheduler, and what is meant where nothing is said. Pure
+// functions: any thread may call them. Every check adds to `violations` all that is wrong, by field
+// path.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/error.h"
+#include "db/model/task.h"
+
+namespace parley::scheduler {
+
+inline constexpr absl::Duration kMaxWait = absl::Seconds(60);
+inline constexpr absl::Duration kDefaultLease = absl::Seconds(30);
+inline constexpr absl::Duration kMinLease = absl::Seconds(1);
+inline constexpr absl::Duration kMaxLease = absl::Hours(1);
+
+// Checks a task that is to be created and makes it ready: max_attempts gets its default, and a
+// local time becomes run_time (`default_zone` stands for an empty zone).
+void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& violations);
+
+// What a worker asks for.
+struct LeaseRequest {
+  std::vector<std::string> queues;
+  std::int32_t max_tasks = 0;
+  absl::Duration wait_for;
+  absl::Duration lease_duration = kDefaultLease;
+};
+
+// Checks it and makes it ready: queues named twice are left once, max_tasks gets its default and
+// its maximum.
+void PrepareLeaseRequest(LeaseRequest& request, Violations& violations);
+
+// How a worker names its lease.
+void CheckLeaseKey(std::int64_t task_id, absl::string_view lease_token, Violations& violations);
+void CheckLeaseDuration(absl::Duration lease_duration, Violations& violations);
+void CheckTaskId(std::int64_t task_id, Violations& violations);
+void CheckTaskError(absl::string_view error, Violations& violations);
+
+// What ListTasks takes; `limit` gets its default and its maximum.
+void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
+                     Violations& violations);
+// An empty queue means all.
+void CheckQueueFilter(absl::string_view queue, Violations& violations);
+
+// How long a task rests after `attempt` (1, 2, 3...) has failed: 1 s, 2 s, 4 s... up to 1 h, and up
+// to 10 % more or less, as `random` (0 <= random < 1) says, so that tasks that failed together are
+// not tried together.
+absl::Duration RetryDelay(std::int32_t attempt, double random);
+
+}  // namespace parley::scheduler

@@ -1,0 +1,102 @@
+// Workers' calls that wait for tasks, and what is known about the queues they wait for.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "db/model/task.h"
+
+namespace parley::scheduler {
+
+// Tasks in the hands of one worker.
+struct LeasedTasks {
+  std::vector<Task> tasks;
+  std::string token;
+  absl::Duration lease_left;  // at least so long, from the moment this was made
+};
+
+// A worker's call for tasks.
+struct LeaseDemand {
+  std::vector<std::string> queues;  // no queue twice
+  std::int32_t max_tasks = 1;
+  absl::Duration lease_duration;
+  absl::Time give_up;                         // answered by then, if need be with nothing
+  std::function<absl::Status()> check_alive;  // not OK: the caller has left
+  std::function<void(absl::StatusOr<LeasedTasks>)> done;  // called once, on any thread
+};
+
+// Memory only: it asks no clock and no database. Not thread-safe.
+//
+// For each queue that somebody waits for it keeps `due`, when the next task is due as far as is
+// known, and whether the database should be asked. Both end with the last who waits.
+class WaitingRoom {
+ public:
+  struct Waiter {
+    std::int64_t arrival = 0;                      // whoever came first is served first
+    absl::Time not_before = absl::InfinitePast();  // serve it no earlier
+    LeaseDemand demand;
+  };
+
+  // A queue to ask the database about.
+  struct Question {
+    std::string queue;
+    std::int64_t changes = 0;  // before the question
+  };
+
+  // Takes a seat at the end. The database is to be asked about queues that nobody waited for.
+  void Enter(LeaseDemand demand);
+  // Takes the old seat again.
+  void Return(Waiter waiter);
+
+  // Those who have waited until `now` was their time to give up, and those who have left.
+  std::list<Waiter> TakeEnded(absl::Time now);
+  // Who came first of those for whom something is due.
+  std::optional<Waiter> TakeDue(absl::Time now);
+  std::list<Waiter> TakeAll();
+
+  // A task was put into `queue`, due at `due`.
+  void TaskReady(absl::string_view queue, absl::Time due);
+  // Something may have changed: ask the database.
+  void Change(absl::string_view queue);
+  void ChangeAll();
+  // A claim took all that was due in `queue`.
+  void Emptied(absl::string_view queue);
+
+  // What the database should be asked.
+  std::vector<Question> Questions() const;
+  // The database's answer. A change after the question means that it must be asked again.
+  void Learn(const Question& question, absl::Time due);
+
+  bool empty() const { return waiters_.empty(); }
+  // When TakeEnded and TakeDue may have something to give, unless a caller leaves or something
+  // changes; absl::InfiniteFuture if nobody waits.
+  absl::Time NextGiveUp() const;
+  absl::Time NextDue() const;
+
+ private:
+  struct Queue {
+    int waiting = 0;
+    absl::Time due = absl::InfiniteFuture();
+    bool ask = true;
+    std::int64_t changes = 0;
+  };
+
+  absl::Time DueFor(const Waiter& waiter) const;
+  void Seat(std::list<Waiter>::iterator before, Waiter waiter);
+  void Leave(std::list<Waiter>::iterator waiter, std::list<Waiter>& out);
+
+  std::int64_t arrivals_ = 0;
+  std::list<Waiter> waiters_;  // by arrival
+  std::map<std::string, Queue, std::less<>> queues_;
+};
+
+}  // namespace parley::scheduler

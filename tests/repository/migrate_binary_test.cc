@@ -1,0 +1,231 @@
+// parley-migrate as a process: what it prints, how it exits, and what a kill leaves.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "db/migrator/connection.h"
+#include "db/migrator/migration_lock.h"
+#include "tests/repository/empty_database.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_database.h"
+
+namespace parley::db {
+namespace {
+
+using ::parley::testing::EmptyDatabase;
+using ::parley::testing::IsOk;
+using ::parley::testing::MigrationText;
+using ::parley::testing::TempDirectory;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// A parley-migrate that was started. Its environment has no PARLEY_DATABASE_URL.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& arguments) {
+    std::vector<std::string> words = {PARLEY_MIGRATE_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    char* environment[] = {nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const int flags = O_WRONLY | O_CREAT | O_APPEND;
+    posix_spawn_file_actions_addopen(&actions, 1, OutputPath("stdout").c_str(), flags, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, OutputPath("stderr").c_str(), flags, 0600);
+    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environment), 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  ~Process() {
+    if (pid_ > 0) Kill();
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // The exit code, or -1 if a signal ended it.
+  int Wait() {
+    int status = 0;
+    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  void Kill() {
+    kill(pid_, SIGKILL);
+    Wait();
+  }
+
+  // Valid after Wait.
+  std::string Out() const { return Read("stdout"); }
+  std::string Err() const { return Read("stderr"); }
+
+ private:
+  std::string OutputPath(const std::string& name) const { return directory_.path() + "/" + name; }
+  std::string Read(const std::string& name) const {
+    std::ifstream stream(OutputPath(name));
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  }
+
+  TempDirectory directory_;
+  pid_t pid_ = 0;
+};
+
+class MigrateBinaryTest : public ::testing::Test {
+ protected:
+  // Runs a command against database_ and directory_ and waits for its end.
+  std::unique_ptr<Process> Run(std::vector<std::string> arguments, int expected_code) {
+    arguments.insert(arguments.end(), Target().begin(), Target().end());
+    auto process = std::make_unique<Process>(arguments);
+    EXPECT_EQ(process->Wait(), expected_code) << process->Out() << process->Err();
+    return process;
+  }
+
+  const std::vector<std::string>& Target() const { return target_; }
+
+  void WriteMigration(int day, const std::string& up) {
+    directory_.Write(absl::StrCat("2026010", day, "000000_step.sql"), MigrationText(up));
+  }
+
+  EmptyDatabase database_;
+  TempDirectory directory_;
+  const std::vector<std::string> target_ = {"--database-url", database_.dsn().Uri(), "--dir",
+                                            directory_.path()};
+};
+
+TEST_F(MigrateBinaryTest, UsageErrorsExitWith2) {
+  const std::string url = database_.dsn().Uri();
+  const std::vector<std::vector<std::string>> kCases = {
+      {},
+      {"sideways"},
+      {"up"},
+      {"status"},
+      {"up", "--frobnicate", "--database-url", url},
+      {"up", "--lock-wait", "soon", "--database-url", url},
+      {"up", "--lock-timeout", "-1s", "--database-url", url},
+      {"version", "--check", "--database-url", url}};
+  for (const std::vector<std::string>& arguments : kCases) {
+    Process process(arguments);
+    EXPECT_EQ(process.Wait(), 2) << ::testing::PrintToString(arguments);
+    EXPECT_NE(process.Err(), "");
+  }
+  EXPECT_EQ(Process({"--help"}).Wait(), 0);
+}
+
+TEST_F(MigrateBinaryTest, ErrorsExitWith1AndKeepPasswords) {
+  const std::string url = database_.dsn().With("port", "1").With("password", "hunter2").Uri();
+  Process unreachable({"up", "--database-url", url});
+  EXPECT_EQ(unreachable.Wait(), 1);
+  EXPECT_THAT(unreachable.Err(), AllOf(HasSubstr("parley-migrate: no connection to "),
+                                       ::testing::Not(HasSubstr("hunter2"))));
+  Process no_url({"up", "--database-url", "hunter2"});
+  EXPECT_EQ(no_url.Wait(), 1);
+  EXPECT_THAT(no_url.Err(), ::testing::Not(HasSubstr("hunter2")));
+
+  EXPECT_THAT(Run({"up"}, 1)->Err(), HasSubstr("has no *.sql files"));
+  WriteMigration(1, "SELECT 1;\nSELECT 1 / 0 FROM;");
+  EXPECT_THAT(Run({"up"}, 1)->Err(), HasSubstr("20260101000000_step.sql:3:18: syntax error"));
+  directory_.Write("wrong.sql", "");
+  EXPECT_THAT(Run({"up"}, 1)->Err(), HasSubstr("wrong.sql:1: "));
+}
+
+TEST_F(MigrateBinaryTest, UpStatusAndVersionTellTheState) {
+  WriteMigration(1, "CREATE TABLE a ();");
+  directory_.Write("README.md", "not a migration");
+  EXPECT_EQ(Run({"status", "--check"}, 3)->Out(), "pending  20260101000000_step.sql\n");
+  EXPECT_EQ(Run({"status"}, 0)->Out(), "pending  20260101000000_step.sql\n");
+  EXPECT_EQ(Run({"version"}, 0)->Out(), "database  none\ndirectory 20260101000000\n");
+  EXPECT_THAT(Run({"up"}, 0)->Out(), HasSubstr("applied 20260101000000_step.sql in "));
+  EXPECT_EQ(Run({"up"}, 0)->Out(), "nothing to do\n");
+  EXPECT_EQ(Run({"status", "--check"}, 0)->Out(), "applied  20260101000000_step.sql\n");
+
+  WriteMigration(3, "CREATE TABLE c ();");
+  database_.Sql("INSERT INTO schema_migrations VALUES ('20260102000000')");
+  EXPECT_EQ(Run({"status", "--check"}, 3)->Out(),
+            "applied  20260101000000_step.sql\npending  20260103000000_step.sql\n"
+            "unknown  20260102000000\n");
+  Run({"up"}, 0);
+  EXPECT_EQ(Run({"version"}, 0)->Out(), "database  20260103000000\ndirectory 20260103000000\n");
+  EXPECT_THAT(Run({"status", "--check"}, 1)->Err(), HasSubstr("not known here"));
+}
+
+TEST_F(MigrateBinaryTest, SqlNeedsNoDatabase) {
+  Process process({"sql"});
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_THAT(process.Out(), AllOf(HasSubstr("CREATE TABLE chat_user"), HasSubstr("COMMIT;"),
+                                   HasSubstr("INSERT INTO public.schema_migrations"),
+                                   ::testing::Not(HasSubstr("DROP TABLE"))));
+}
+
+TEST_F(MigrateBinaryTest, LockHeldByAnotherExitsWith5) {
+  WriteMigration(1, "CREATE TABLE a ();");
+  absl::StatusOr<Connection> other =
+      Connection::Open(database_.dsn().With("application_name", "the-other"));
+  ASSERT_THAT(other, IsOk());
+  ASSERT_THAT(AcquireMigrationLock(*other, absl::ZeroDuration(), [](absl::string_view) {}), IsOk());
+  const std::unique_ptr<Process> locked = Run({"up", "--lock-wait", "300ms"}, 5);
+  EXPECT_THAT(locked->Err(), AllOf(HasSubstr("(the-other)"), HasSubstr("--lock-wait")));
+  EXPECT_THAT(locked->Out(), HasSubstr("waiting for another migration: pid "));
+  EXPECT_FALSE(database_.HasTable("a"));
+  ASSERT_THAT(ReleaseMigrationLock(*other), IsOk());
+  EXPECT_EQ(ReleaseMigrationLock(*other).code(), absl::StatusCode::kFailedPrecondition);
+  Run({"up", "--lock-wait", "0"}, 0);
+}
+
+TEST_F(MigrateBinaryTest, SixteenAtOnceApplyEachFileOnce) {
+  WriteMigration(1, "CREATE TABLE runs (n int);");
+  WriteMigration(2, "INSERT INTO runs VALUES (1);");
+  std::vector<std::string> arguments = {"up"};
+  arguments.insert(arguments.end(), Target().begin(), Target().end());
+  std::vector<std::unique_ptr<Process>> processes(16);
+  for (auto& process : processes) process = std::make_unique<Process>(arguments);
+  for (const auto& process : processes) EXPECT_EQ(process->Wait(), 0) << process->Err();
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM runs"), "1");
+}
+
+// Waits until a session of the database runs what contains `part`.
+void AwaitStatement(const EmptyDatabase& database, const std::string& part) {
+  const std::string query =
+      absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE datname = '", database.name(),
+                   "' AND wait_event = 'PgSleep' AND query LIKE '%", part, "%'");
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (testing::RunSql(testing::ClusterDsn(), query) == "0") {
+    ASSERT_LT(absl::Now(), deadline);
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+}
+
+TEST_F(MigrateBinaryTest, KilledInTheMiddleGoesOnWhenRunAgain) {
+  // The gate makes the file wait the first time only.
+  database_.Sql("CREATE TABLE gate (seconds int); INSERT INTO gate VALUES (600)");
+  WriteMigration(1, "CREATE TABLE a ();");
+  WriteMigration(2, "CREATE TABLE b ();\nSELECT pg_sleep(seconds) FROM gate;\nCREATE TABLE c ();");
+  std::vector<std::string> arguments = {"up"};
+  arguments.insert(arguments.end(), Target().begin(), Target().end());
+  Process killed(arguments);
+  AwaitStatement(database_, "FROM gate");
+  killed.Kill();
+  database_.Sql("DELETE FROM gate");
+
+  EXPECT_EQ(database_.Versions(), "20260101000000");
+  EXPECT_FALSE(database_.HasTable("b"));
+  // The server notices the death within seconds, although the statement would go on for minutes.
+  Run({"up", "--lock-wait", "30s"}, 0);
+  EXPECT_EQ(database_.Versions(), "20260101000000 20260102000000");
+  EXPECT_TRUE(database_.HasTable("c"));
+}
+
+}  // namespace
+}  // namespace parley::db

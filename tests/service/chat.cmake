@@ -1,0 +1,3 @@
+parley_test(chat_service_test
+  SOURCES chat_service_test.cc
+  LINKS parley::chat parley::test_support)

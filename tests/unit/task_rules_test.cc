@@ -1,0 +1,286 @@
+#include "services/scheduler/task_rules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "services/scheduler/lease_token.h"
+#include "services/scheduler/task_convert.h"
+#include "tests/support/status_matchers.h"
+
+namespace parley::scheduler {
+namespace {
+
+using ::parley::testing::IsOk;
+using ::parley::testing::Violates;
+using ::testing::ElementsAre;
+
+NewTask GoodTask() {
+  NewTask task;
+  task.queue = "mail";
+  task.name = "send";
+  return task;
+}
+
+absl::Status Check(NewTask task) {
+  Violations violations;
+  PrepareNewTask("UTC", task, violations);
+  return violations.ToStatus();
+}
+
+absl::Status Check(LeaseRequest request) {
+  Violations violations;
+  PrepareLeaseRequest(request, violations);
+  return violations.ToStatus();
+}
+
+std::string Repeat(const std::string& text, int times) {
+  std::string result;
+  for (int i = 0; i < times; ++i) result += text;
+  return result;
+}
+
+TEST(NewTaskTest, NeedsNoMoreThanAQueueAndAName) { EXPECT_THAT(Check(GoodTask()), IsOk()); }
+
+TEST(NewTaskTest, GetsTenAttemptsUnlessToldOtherwise) {
+  Violations violations;
+  NewTask task = GoodTask();
+  PrepareNewTask("UTC", task, violations);
+  EXPECT_EQ(task.max_attempts, 10);
+}
+
+TEST(NewTaskTest, TakesQueueNamesOfTheAlphabetOnly) {
+  for (const std::string& queue : {std::string("a"), std::string("A-z.0_9"), Repeat("q", 128)}) {
+    NewTask task = GoodTask();
+    task.queue = queue;
+    EXPECT_THAT(Check(task), IsOk()) << queue;
+  }
+  for (const std::string& queue : {std::string(), Repeat("q", 129), std::string("a b"),
+                                   std::string("a/b"), std::string("\xc3\xa4")}) {
+    NewTask task = GoodTask();
+    task.queue = queue;
+    EXPECT_THAT(Check(task), Violates("queue")) << queue;
+  }
+}
+
+TEST(NewTaskTest, CountsTheNameInCodePoints) {
+  const std::string four_bytes = "\xf0\x9f\x8e\xad";
+  NewTask task = GoodTask();
+  task.name = Repeat(four_bytes, 256);
+  EXPECT_THAT(Check(task), IsOk());
+  task.name = Repeat(four_bytes, 257);
+  EXPECT_THAT(Check(task), Violates("name"));
+  task.name.clear();
+  EXPECT_THAT(Check(task), Violates("name"));
+}
+
+TEST(NewTaskTest, LimitsThePayloadToOneMebibyte) {
+  NewTask task = GoodTask();
+  task.payload.assign(1 << 20, '\0');
+  EXPECT_THAT(Check(task), IsOk());
+  task.payload.push_back('x');
+  EXPECT_THAT(Check(task), Violates("payload"));
+}
+
+TEST(NewTaskTest, LimitsTheHeaders) {
+  NewTask task = GoodTask();
+  for (int i = 0; i < 64; ++i) task.headers.emplace(absl::StrCat("h", i), "v");
+  EXPECT_THAT(Check(task), IsOk());
+  task.headers.emplace("one more", "v");
+  EXPECT_THAT(Check(task), Violates("headers"));
+
+  task.headers = {{"h", std::string((16 << 10) - 1, 'v')}};
+  EXPECT_THAT(Check(task), IsOk());
+  task.headers = {{"hh", std::string((16 << 10) - 1, 'v')}};
+  EXPECT_THAT(Check(task), Violates("headers"));
+
+  task.headers = {{"", "v"}};
+  EXPECT_THAT(Check(task), Violates("headers[\"\"]"));
+  task.headers = {{"h", std::string("\0", 1)}};
+  EXPECT_THAT(Check(task), Violates("headers[\"h\"]"));
+}
+
+TEST(NewTaskTest, NamesEveryFieldThatIsWrong) {
+  NewTask task;
+  task.priority = 10;
+  task.max_attempts = 101;
+  task.delay = absl::Seconds(-1);
+  task.local_time = TaskLocalTime();
+  const absl::Status status = Check(task);
+  for (const char* field :
+       {"queue", "name", "priority", "max_attempts", "delay", "local_time.date_time"}) {
+    EXPECT_THAT(status, Violates(field));
+  }
+}
+
+TEST(NewTaskTest, MayNotBeDelayedForMoreThanTenYears) {
+  NewTask task = GoodTask();
+  task.delay = absl::Hours(24) * 3653;
+  EXPECT_THAT(Check(task), IsOk());
+  task.delay += absl::Nanoseconds(1);
+  EXPECT_THAT(Check(task), Violates("delay"));
+}
+
+TEST(NewTaskTest, RunsWhenItsLocalTimeComes) {
+  Violations violations;
+  NewTask task = GoodTask();
+  task.local_time = TaskLocalTime();
+  task.local_time->date_time = "2026-07-01T12:00:00";
+  PrepareNewTask("Europe/Berlin", task, violations);
+  ASSERT_TRUE(violations.empty());
+  EXPECT_EQ(task.run_time, absl::FromUnixSeconds(1782900000));
+  EXPECT_EQ(task.local_time->time_zone, "Europe/Berlin");
+}
+
+TEST(LeaseRequestTest, GetsDefaultsAndMaxima) {
+  Violations violations;
+  LeaseRequest request;
+  request.queues = {"b", "a", "b"};
+  PrepareLeaseRequest(request, violations);
+  EXPECT_TRUE(violations.empty());
+  EXPECT_THAT(request.queues, ElementsAre("b", "a"));
+  EXPECT_EQ(request.max_tasks, 1);
+  EXPECT_EQ(request.lease_duration, absl::Seconds(30));
+  request.max_tasks = 1000;
+  PrepareLeaseRequest(request, violations);
+  EXPECT_EQ(request.max_tasks, 100);
+}
+
+TEST(LeaseRequestTest, NamesEveryFieldThatIsWrong) {
+  LeaseRequest request;
+  EXPECT_THAT(Check(request), Violates("queues"));
+  request.queues.assign(21, "q");
+  EXPECT_THAT(Check(request), Violates("queues"));
+  request.queues = {"good", "not good"};
+  request.max_tasks = -1;
+  request.wait_for = absl::Seconds(61);
+  request.lease_duration = absl::Milliseconds(999);
+  const absl::Status status = Check(request);
+  for (const char* field : {"queues[1]", "max_tasks", "wait_for", "lease_duration"}) {
+    EXPECT_THAT(status, Violates(field));
+  }
+}
+
+TEST(LeaseKeyTest, IsAPositiveIdAndAToken) {
+  Violations good;
+  CheckLeaseKey(1, NewLeaseToken(), good);
+  EXPECT_TRUE(good.empty());
+  for (const char* token :
+       {"", "x", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"}) {
+    Violations violations;
+    CheckLeaseKey(0, token, violations);
+    EXPECT_THAT(violations.ToStatus(), Violates("task_id"));
+    EXPECT_THAT(violations.ToStatus(), Violates("lease_token")) << token;
+  }
+}
+
+TEST(LeaseKeyTest, TokensDoNotRepeat) { EXPECT_NE(NewLeaseToken(), NewLeaseToken()); }
+
+TEST(TaskPageTest, HasALimitOfTwentyAndAMaximumOfAHundred) {
+  for (const auto& [asked, limit] : {std::pair(0, 20), std::pair(7, 7), std::pair(101, 100)}) {
+    Violations violations;
+    std::int32_t result = asked;
+    PrepareTaskPage("", 0, result, violations);
+    EXPECT_TRUE(violations.empty());
+    EXPECT_EQ(result, limit);
+  }
+}
+
+TEST(TaskPageTest, RefusesNegativeValuesAndAnOffsetBesideAToken) {
+  Violations violations;
+  std::int32_t limit = -1;
+  PrepareTaskPage("", -1, limit, violations);
+  EXPECT_THAT(violations.ToStatus(), Violates("limit"));
+  EXPECT_THAT(violations.ToStatus(), Violates("offset"));
+  Violations both;
+  limit = 1;
+  PrepareTaskPage("token", 1, limit, both);
+  EXPECT_THAT(both.ToStatus(), Violates("offset"));
+}
+
+TEST(RetryDelayTest, DoublesFromOneSecondToOneHour) {
+  constexpr double kMiddle = 0.5;  // no jitter
+  EXPECT_EQ(RetryDelay(1, kMiddle), absl::Seconds(1));
+  EXPECT_EQ(RetryDelay(2, kMiddle), absl::Seconds(2));
+  EXPECT_EQ(RetryDelay(12, kMiddle), absl::Seconds(2048));
+  EXPECT_EQ(RetryDelay(13, kMiddle), absl::Hours(1));
+  EXPECT_EQ(RetryDelay(std::numeric_limits<std::int32_t>::max(), kMiddle), absl::Hours(1));
+}
+
+TEST(RetryDelayTest, VariesByTenPercent) {
+  EXPECT_EQ(RetryDelay(1, 0), absl::Milliseconds(900));
+  EXPECT_LE(RetryDelay(1, 0.999999), absl::Milliseconds(1100));
+  EXPECT_GT(RetryDelay(1, 0.999999), absl::Milliseconds(1099));
+}
+
+TEST(TaskConvertTest, NamesWhatTheModelCannotSay) {
+  pb::CreateTaskRequest request;
+  request.mutable_run_time()->set_nanos(-1);
+  Violations violations;
+  FromProto(request, violations);
+  EXPECT_THAT(violations.ToStatus(), Violates("run_time"));
+
+  request.mutable_delay()->set_seconds(1);
+  request.mutable_delay()->set_nanos(-1);
+  Violations delay;
+  FromProto(request, delay);
+  EXPECT_THAT(delay.ToStatus(), Violates("delay"));
+
+  request.mutable_local_time()->set_gap_policy(static_cast<pb::GapPolicy>(7));
+  request.mutable_local_time()->set_fold_policy(static_cast<pb::FoldPolicy>(7));
+  Violations local;
+  FromProto(request, local);
+  EXPECT_THAT(local.ToStatus(), Violates("local_time.gap_policy"));
+  EXPECT_THAT(local.ToStatus(), Violates("local_time.fold_policy"));
+}
+
+TEST(TaskConvertTest, DurationsComeBackAsTheyWent) {
+  for (const absl::Duration duration :
+       {absl::ZeroDuration(), absl::Milliseconds(1500), absl::Milliseconds(-1500)}) {
+    Violations violations;
+    EXPECT_EQ(DurationFromProto("d", DurationToProto(duration), violations), duration);
+    EXPECT_TRUE(violations.empty());
+  }
+}
+
+TEST(FingerprintOfTest, CoversEveryFieldButTheRequestId) {
+  pb::CreateTaskRequest request;
+  request.set_queue("q");
+  const std::string original = FingerprintOf(request);
+  request.set_request_id("another");
+  EXPECT_EQ(FingerprintOf(request), original);
+
+  std::vector<std::string> seen = {original};
+  const auto is_new = [&] {
+    const std::string fingerprint = FingerprintOf(request);
+    const bool fresh = std::find(seen.begin(), seen.end(), fingerprint) == seen.end();
+    seen.push_back(fingerprint);
+    return fresh;
+  };
+  request.set_name("n");
+  EXPECT_TRUE(is_new());
+  request.set_payload("p");
+  EXPECT_TRUE(is_new());
+  (*request.mutable_headers())["h"] = "v";
+  EXPECT_TRUE(is_new());
+  request.set_priority(1);
+  EXPECT_TRUE(is_new());
+  request.set_max_attempts(1);
+  EXPECT_TRUE(is_new());
+  request.mutable_run_time()->set_seconds(5);
+  EXPECT_TRUE(is_new());
+  request.mutable_delay()->set_seconds(5);
+  EXPECT_TRUE(is_new());
+  request.mutable_local_time()->set_date_time("5");
+  EXPECT_TRUE(is_new());
+  request.mutable_local_time()->set_fold_policy(pb::FOLD_POLICY_SECOND);
+  EXPECT_TRUE(is_new());
+}
+
+}  // namespace
+}  // namespace parley::scheduler
