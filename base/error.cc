@@ -14,6 +14,7 @@ namespace parley {
 namespace {
 
 // Payload keys. One payload a value, so that nothing has to be encoded and parsed again.
+constexpr std::size_t kMaxViolations = 100;
 constexpr absl::string_view kReasonKey = "parley/reason";
 constexpr absl::string_view kRetryKey = "parley/retry-micros";
 constexpr absl::string_view kMetadataPrefix = "parley/metadata/";
@@ -41,6 +42,8 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
 }
 
 void Violations::Add(absl::string_view field, absl::string_view description) {
+  // A request may be wrong in as many places as it has bytes; nobody reads more than these.
+  if (violations_.size() >= kMaxViolations) return;
   violations_.emplace_back(field, description);
 }
 

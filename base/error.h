@@ -63,7 +63,7 @@ class Violations {
   void Add(absl::string_view field, absl::string_view description);
   bool empty() const { return violations_.empty(); }
 
-  // OK if nothing was added; otherwise INVALID_ARGUMENT that lists every violation.
+  // OK if nothing was added; otherwise INVALID_ARGUMENT that lists the violations, the first 100.
   absl::Status ToStatus() const;
 
  private:

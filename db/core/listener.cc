@@ -27,13 +27,18 @@ struct NotifyDeleter {
 };
 using Notify = std::unique_ptr<PGnotify, NotifyDeleter>;
 
-bool Listen(PGconn* connection, const std::string& channel) {
-  if (PQstatus(connection) != CONNECTION_OK) return false;
-  // The channel is a constant of the program, so it needs no quoting.
-  PGresult* result = PQexec(connection, absl::StrCat("LISTEN ", channel).c_str());
-  const bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
-  PQclear(result);
-  return ok;
+// What the server has answered so far: nothing, that it listens, or something else.
+enum class Answer { kNone, kListening, kRefused };
+
+Answer TakeAnswer(PGconn* connection) {
+  Answer answer = Answer::kNone;
+  while (PQisBusy(connection) == 0) {
+    PGresult* result = PQgetResult(connection);
+    if (result == nullptr) break;
+    answer = PQresultStatus(result) == PGRES_COMMAND_OK ? Answer::kListening : Answer::kRefused;
+    PQclear(result);
+  }
+  return answer;
 }
 
 }  // namespace
@@ -59,10 +64,15 @@ void Listener::Run() {
 
 bool Listener::ListenUntilBroken() {
   const Connection connection(PQconnectdb(dsn_.Uri().c_str()));
-  if (!Listen(connection.get(), channel_)) return true;
-  on_notify_("");
+  if (PQstatus(connection.get()) != CONNECTION_OK) return true;
+  // Sent, not executed: a server that falls silent must not keep the listener from ending. The
+  // channel is a constant of the program, so it needs no quoting.
+  if (PQsendQuery(connection.get(), absl::StrCat("LISTEN ", channel_).c_str()) == 0) return true;
   while (WaitReadable(PQsocket(connection.get()))) {
     if (PQconsumeInput(connection.get()) == 0) return true;
+    const Answer answer = TakeAnswer(connection.get());
+    if (answer == Answer::kRefused) return true;
+    if (answer == Answer::kListening) on_notify_("");
     while (const Notify notify{PQnotifies(connection.get())}) on_notify_(notify->extra);
   }
   return false;

@@ -82,6 +82,14 @@ void SessionPool::BreakOverdue() {
   }
 }
 
+bool SessionPool::Answers(Session& session) {
+  Watch(session, absl::Now());
+  const bool answers = session.Ping().ok();
+  MutexLock lock(mutex_);
+  overdue_at_.erase(&session);
+  return answers;
+}
+
 absl::Status SessionPool::Ping(absl::Time deadline) {
   PARLEY_ASSIGN_OR_RETURN(const Lease lease, Acquire(deadline));
   return lease->Ping();
@@ -126,7 +134,7 @@ absl::StatusOr<SessionPool::Lease> SessionPool::TakeOrConnect() {
     }
     const absl::Time now = absl::Now();
     if (now >= idle.expires || !idle.session->LooksAlive()) continue;
-    if (now - idle.since > options_.ping_after_idle && !idle.session->Ping().ok()) continue;
+    if (now - idle.since > options_.ping_after_idle && !Answers(*idle.session)) continue;
     return Lease(this, std::move(idle.session), idle.expires);
   }
   return Connect();

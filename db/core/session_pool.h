@@ -74,6 +74,7 @@ class SessionPool {
   void GiveBack(std::unique_ptr<Session> session, absl::Time expires) ABSL_LOCKS_EXCLUDED(mutex_);
   void FreeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Watch(Session& session, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Answers(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
   void BreakOverdue() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Dsn dsn_;

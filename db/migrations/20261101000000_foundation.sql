@@ -17,6 +17,9 @@ CREATE TABLE users (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- ListUsers by status.
+CREATE INDEX users_by_status ON users (status, id);
+
 CREATE TABLE chats (
   id bigserial PRIMARY KEY,
   title text NOT NULL CHECK (char_length(title) BETWEEN 1 AND 256),
@@ -32,6 +35,9 @@ CREATE TABLE chats (
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
+
+-- ListChats by type.
+CREATE INDEX chats_by_type ON chats (chat_type, id);
 
 CREATE TABLE chat_user (
   chat_id bigint NOT NULL REFERENCES chats (id) ON DELETE CASCADE,

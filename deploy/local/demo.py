@@ -388,9 +388,9 @@ def run_task(services, chat, run):
 
 def print_grpcurl(addresses, chat, task):
     chat_address, message_address, scheduler_address = addresses
-    program = "grpcurl"
-    if not shutil.which(program):
-        program = shlex.quote(short(os.path.join(ROOT, "var", "tools", "bin", "grpcurl")))
+    program, own = "grpcurl", os.path.join(ROOT, "var", "tools", "bin", "grpcurl")
+    if not shutil.which(program) and os.path.exists(own):
+        program = shlex.quote(short(own))
     program += " -plaintext"
     payload = base64.b64encode(b"hello").decode()
 

@@ -3,9 +3,11 @@
 #include <sodium.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/status_macros.h"
 
 namespace parley::chat {
 namespace {
@@ -13,6 +15,12 @@ namespace {
 // libsodium's interactive cost: 2 passes over 64 MiB.
 constexpr unsigned long long kPasses = crypto_pwhash_OPSLIMIT_INTERACTIVE;
 constexpr std::size_t kMemory = crypto_pwhash_MEMLIMIT_INTERACTIVE;
+
+absl::Status NoMemory() {
+  return WithRetryDelay(Error(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
+                              "no memory to work on a password; try again later"),
+                        absl::Seconds(1));
+}
 
 }  // namespace
 
@@ -25,18 +33,22 @@ absl::StatusOr<std::string> PasswordHasher::Hash(absl::string_view password) con
   std::array<char, crypto_pwhash_STRBYTES> hash{};
   if (crypto_pwhash_str_alg(hash.data(), password.data(), password.size(), kPasses, kMemory,
                             crypto_pwhash_ALG_ARGON2ID13) != 0) {
-    return Error(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                 "no memory to hash a password; try again later");
+    return NoMemory();
   }
   return std::string(hash.data());
 }
 
-bool PasswordHasher::Verify(absl::string_view password, const std::string& hash) const {
-  return crypto_pwhash_str_verify(hash.c_str(), password.data(), password.size()) == 0;
+absl::StatusOr<bool> PasswordHasher::Verify(absl::string_view password,
+                                            const std::string& hash) const {
+  errno = 0;
+  if (crypto_pwhash_str_verify(hash.c_str(), password.data(), password.size()) == 0) return true;
+  // Without memory a right password would be called wrong.
+  if (errno == ENOMEM) return NoMemory();
+  return false;
 }
 
-bool PasswordHasher::VerifyNobody(absl::string_view password) const {
-  Verify(password, nobody_);
+absl::StatusOr<bool> PasswordHasher::VerifyNobody(absl::string_view password) const {
+  PARLEY_RETURN_IF_ERROR(Verify(password, nobody_).status());
   return false;
 }
 

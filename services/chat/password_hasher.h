@@ -18,11 +18,11 @@ class PasswordHasher {
   // An Argon2id PHC string with a random salt. RESOURCE_EXHAUSTED if there is no memory for it.
   absl::StatusOr<std::string> Hash(absl::string_view password) const;
 
-  // Whether `hash` was made of `password`.
-  bool Verify(absl::string_view password, const std::string& hash) const;
+  // Whether `hash` was made of `password`. RESOURCE_EXHAUSTED if there is no memory to tell.
+  absl::StatusOr<bool> Verify(absl::string_view password, const std::string& hash) const;
 
   // Takes as long as Verify and answers false: for logins that do not exist or have no password.
-  bool VerifyNobody(absl::string_view password) const;
+  absl::StatusOr<bool> VerifyNobody(absl::string_view password) const;
 
  private:
   std::string nobody_;  // constant after construction

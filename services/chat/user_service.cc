@@ -219,9 +219,10 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
   PARLEY_ASSIGN_OR_RETURN(const std::optional<db::Credentials> stored,
                           users_.GetCredentials(login_key, call.deadline()));
   // The same work whether the login exists or not, so that time tells nothing.
-  const bool right = stored && stored->password_hash
-                         ? hasher_.Verify(request.password(), *stored->password_hash)
-                         : hasher_.VerifyNobody(request.password());
+  PARLEY_ASSIGN_OR_RETURN(const bool right,
+                          stored && stored->password_hash
+                              ? hasher_.Verify(request.password(), *stored->password_hash)
+                              : hasher_.VerifyNobody(request.password()));
   if (!right) return WrongCredentials();
   if (stored->user.status == UserStatus::kBlocked) {
     return Error(absl::StatusCode::kPermissionDenied, reason::kUserBlocked, "the user is blocked");

@@ -5,17 +5,23 @@
 
 #include "absl/strings/str_format.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "services/runtime/log.h"
 #include "services/runtime/status_mapping.h"
 
 namespace parley::runtime {
 namespace {
 
+constexpr std::size_t kMaxRequestIdLength = 64;  // a longer one is refused
+constexpr std::size_t kMaxLoggedError = 512;     // bytes
+
 absl::Time CallerDeadline(const grpc::CallbackServerContext& context) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  // gRPC's word for "none" lies beyond what absl::Time converts to.
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return absl::FromChrono(deadline);
+  // Not deadline(): its conversion overflows for a deadline in some centuries.
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
+  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_REALTIME)) == 0) {
+    return absl::InfiniteFuture();
+  }
+  return absl::FromUnixSeconds(deadline.tv_sec) + absl::Nanoseconds(deadline.tv_nsec);
 }
 
 // Names one failed call in the log and in the text its caller gets.
@@ -73,7 +79,9 @@ CallPipeline::Reactor::Reactor(const CallPipeline& pipeline, const MethodOptions
 void CallPipeline::Reactor::Answer(const absl::Status& status) {
   const std::string log_id = status.ok() ? std::string() : NewLogId();
   const absl::Duration time = absl::Now() - start_;
-  // The access line. A message of ours holds ids, limits and field names, never what people wrote.
+  // The access line. A message of ours holds ids, limits and names of fields, headers and queues,
+  // not what people wrote; it is cut, because a caller may have made it long.
+  const std::string request_id(CutText(request_id_, kMaxRequestIdLength));
   if (status.ok()) {
     Log(LogLevel::kInfo, "call",
         {{"grpc.service", std::string(service_)},
@@ -81,7 +89,7 @@ void CallPipeline::Reactor::Answer(const absl::Status& status) {
          {"grpc.code", std::string("OK")},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context_->peer()},
-         {"request_id", request_id_}});
+         {"request_id", request_id}});
   } else {
     Log(LevelOf(status.code()), "call",
         {{"grpc.service", std::string(service_)},
@@ -89,9 +97,9 @@ void CallPipeline::Reactor::Answer(const absl::Status& status) {
          {"grpc.code", CodeName(status.code())},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context_->peer()},
-         {"request_id", request_id_},
+         {"request_id", request_id},
          {"reason", DetailsOf(status).reason},
-         {"error", std::string(status.message())},
+         {"error", std::string(CutText(status.message(), kMaxLoggedError))},
          {"log_id", log_id}});
   }
   Finish(ToGrpcStatus(status, log_id));

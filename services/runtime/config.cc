@@ -22,6 +22,15 @@ std::string CheckDuration(const std::string& text) {
   return "";
 }
 
+// A deadline of nothing would fail every call.
+std::string CheckDeadline(const std::string& text) {
+  absl::Duration duration;
+  if (absl::ParseDuration(text, &duration) && duration == absl::ZeroDuration()) {
+    return absl::StrCat("'", text, "' must be more than nothing");
+  }
+  return CheckDuration(text);
+}
+
 // Takes "host:port"; gRPC would take any number for a port, and listen on another one.
 std::string CheckAddress(const std::string& text) {
   const std::size_t colon = text.rfind(':');
@@ -75,12 +84,12 @@ std::vector<Option> CommonOptions(absl::string_view default_listen) {
        .environment = "PARLEY_DEFAULT_DEADLINE",
        .help = "deadline of calls that come without one",
        .value = "10s",
-       .check = CheckDuration},
+       .check = CheckDeadline},
       {.flag = "max-deadline",
        .environment = "PARLEY_MAX_DEADLINE",
        .help = "deadline of calls that come with a longer one",
        .value = "60s",
-       .check = CheckDuration},
+       .check = CheckDeadline},
       {.flag = "database-wait",
        .environment = "PARLEY_DATABASE_WAIT",
        .help = "how long to wait at start for a database that cannot be reached",

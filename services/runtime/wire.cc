@@ -35,8 +35,8 @@ std::set<std::string> FieldsToUpdate(const google::protobuf::FieldMask* mask,
     } else if (std::find(changeable.begin(), changeable.end(), path) != changeable.end()) {
       fields.insert(path);
     } else {
-      violations.Add("update_mask", absl::StrCat("must name only ", absl::StrJoin(changeable, ", "),
-                                                 " or be *; has '", path, "'"));
+      violations.Add("update_mask",
+                     absl::StrCat("must name only ", absl::StrJoin(changeable, ", "), " or be *"));
     }
   }
   return fields;

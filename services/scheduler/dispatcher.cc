@@ -6,11 +6,14 @@
 
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
+#include "services/runtime/request_parser.h"
 #include "services/scheduler/lease_token.h"
 
 namespace parley::scheduler {
 namespace {
 
+// Every round looks at all who wait, and each of them costs memory.
+constexpr std::size_t kMaxWaiting = 5000;
 constexpr absl::Duration kLookInterval = absl::Seconds(1);
 constexpr absl::Duration kNotifyInterval = absl::Milliseconds(20);
 // After a claim that found nothing although something was due: another process has it in its hands.
@@ -43,14 +46,17 @@ void Dispatcher::Lease(LeaseDemand demand) {
   const absl::StatusOr<Claim> claim = ClaimFor(demand);
   if (!claim.ok()) return demand.done(claim.status());
   if (*claim != Claim::kNothing) return;
+  bool full = false;
   {
     MutexLock lock(mutex_);
-    if (!draining_ && demand.give_up > absl::Now()) {
+    full = room_.size() >= kMaxWaiting;
+    if (!draining_ && !full && demand.give_up > absl::Now()) {
       room_.Enter(std::move(demand));
       wake_.NotifyOne();
       return;
     }
   }
+  if (full) return demand.done(runtime::QueueFullError());
   demand.done(LeasedTasks{});
 }
 

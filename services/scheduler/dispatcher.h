@@ -40,7 +40,7 @@ class Dispatcher {
   Dispatcher& operator=(const Dispatcher&) = delete;
 
   // Claims on the calling thread; parks the demand if nothing is due and its time to give up has
-  // not come.
+  // not come. RESOURCE_EXHAUSTED if 5000 are parked already.
   void Lease(LeaseDemand demand);
 
   // This process has put a task into `queue`, committed, that is due in `due_in`. Wakes who waits

@@ -161,6 +161,12 @@ std::optional<ResolvedLocalTime> ResolveLocalTime(const TaskLocalTime& local_tim
       ApplyPolicies(zone.At(civil->second), resolved.local_time, violations);
   if (!instant) return std::nullopt;
   resolved.instant = *instant + civil->fraction;
+  // West of Greenwich the last hours of the year 9999 lie beyond what a Timestamp can say.
+  if (resolved.instant >= absl::FromCivil(absl::CivilYear(10000), absl::UTCTimeZone()) ||
+      resolved.instant < absl::FromCivil(absl::CivilYear(1), absl::UTCTimeZone())) {
+    violations.Add("local_time.date_time", "must lie in the years 1 to 9999 of UTC");
+    return std::nullopt;
+  }
   return resolved;
 }
 

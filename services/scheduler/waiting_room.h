@@ -77,6 +77,7 @@ class WaitingRoom {
   void Learn(const Question& question, absl::Time due);
 
   bool empty() const { return waiters_.empty(); }
+  std::size_t size() const { return waiters_.size(); }
   // When TakeEnded and TakeDue may have something to give, unless a caller leaves or something
   // changes; absl::InfiniteFuture if nobody waits.
   absl::Time NextGiveUp() const;

@@ -170,6 +170,7 @@ TEST_F(Chats, ChangeOnlyWhatIsSaidAndOnlyAtTheRightVersion) {
   EXPECT_EQ(changed->title, "chat");
   EXPECT_EQ(changed->description, "d");
   EXPECT_EQ(changed->version, 2);
+  EXPECT_EQ(chats_.Update({.id = id, .title = "chat"}, Soon())->version, 2);  // it is so already
   EXPECT_THAT(chats_.Update({.id = id, .title = "x", .version = 1}, Soon()),
               StatusIs(StatusCode::kAborted, reason::kEtagMismatch));
   EXPECT_EQ(

@@ -147,6 +147,10 @@ TEST_F(Messages, AreEditedByTheirAuthorOnly) {
   EXPECT_EQ(edited->revision, 2);
   EXPECT_EQ(edited->version, 2);
   EXPECT_GT(edited->update_time, edited->create_time);
+  const auto again =
+      messages_.Edit({.key = {.id = sent->id}, .user_id = bob_, .text = "new"}, Soon());
+  EXPECT_EQ(again->revision, 2);
+  EXPECT_EQ(again->update_time, edited->update_time);
   EXPECT_THAT(messages_.Edit({.key = {.id = sent->id}, .user_id = ann_, .text = "x"}, Soon()),
               StatusIs(StatusCode::kPermissionDenied, reason::kNotPermitted));
   EXPECT_THAT(

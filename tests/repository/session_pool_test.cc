@@ -133,6 +133,16 @@ TEST(SessionPool, DoesNotWaitForAServerThatHasFallenSilent) {
   EXPECT_THAT(pool.Ping(Soon()), IsOk());
 }
 
+TEST(SessionPool, DoesNotWaitForASilentServerWhenItAsksAfterAnIdleConnection) {
+  SessionPool pool(Named("pool_idle"), {.size = 1, .ping_after_idle = absl::ZeroDuration()});
+  ASSERT_THAT(pool.Ping(Soon()), IsOk());
+  const std::string pid =
+      RunSql(ClusterDsn(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'pool_idle'");
+  ASSERT_EQ(kill(std::stoi(pid), SIGSTOP), 0);
+  EXPECT_THAT(pool.Ping(Soon()), IsOk());  // over a new connection
+  ASSERT_EQ(kill(std::stoi(pid), SIGCONT), 0);
+}
+
 TEST(SessionPool, SaysAtOnceThatTheServerIsAwayWhileItBacksOff) {
   SessionPool pool(ClusterDsn().With("port", "1"),
                    {.size = 1, .first_backoff = absl::Hours(1), .max_backoff = absl::Hours(1)});

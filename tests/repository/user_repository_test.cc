@@ -160,6 +160,9 @@ TEST_F(Users, ChangeOnlyWhatIsSaidAndOnlyAtTheRightVersion) {
   EXPECT_EQ(named->version, 2);
   EXPECT_THAT(users_.Update({.id = id, .set_name = true, .version = 1}, Soon()),
               StatusIs(StatusCode::kAborted, reason::kEtagMismatch));
+  const auto repeated = users_.Update({.id = id, .set_name = true, .name = "Ann"}, Soon());
+  EXPECT_EQ(repeated->version, 2);
+  EXPECT_EQ(repeated->update_time, named->update_time);
   EXPECT_FALSE(users_.Update({.id = id, .set_name = true}, Soon())->name.has_value());
   EXPECT_THAT(users_.Update({.id = 999}, Soon()),
               StatusIs(StatusCode::kNotFound, reason::kUserNotFound));

@@ -69,6 +69,11 @@ TEST(CallPipeline, GivesACallWithoutADeadlineTheDefaultAndCutsALongOne) {
   EXPECT_TRUE(Get(server, with_long).ok());
   EXPECT_LE(left, absl::Seconds(50));
   EXPECT_GT(left, absl::Seconds(7));
+  grpc::ClientContext with_endless;
+  with_endless.set_deadline(gpr_time_from_seconds(8'000'000'000, GPR_TIMESPAN));
+  EXPECT_TRUE(Get(server, with_endless).ok());
+  EXPECT_LE(left, absl::Seconds(50));
+  EXPECT_GT(left, absl::Seconds(7));
 }
 
 TEST(CallPipeline, RefusesWhatDoesNotFitIntoTheQueueAndSaysWhenToRetry) {

@@ -133,8 +133,9 @@ class RaceTest(harness.SystemTest, harness.People):
             message = self.send(chat, owner)
             outcomes = self.race(
                 lambda: self.messages.DeleteMessage(message_id=message.id, user_id=owner.id),
-                *[lambda: self.messages.UpdateMessage(
-                    message={"id": message.id, "text": "edited"}, user_id=owner.id)] * 3)
+                *[lambda text=text: self.messages.UpdateMessage(
+                    message={"id": message.id, "text": text}, user_id=owner.id)
+                  for text in ("one", "two", "three")])
             self.assertEqual(outcomes[0], "OK")
             self.assertLessEqual(set(outcomes[1:]), {"OK", "MESSAGE_DELETED"})
             after = self.messages.GetMessage(message_id=message.id)

@@ -42,6 +42,12 @@ TEST(Violations, KeepTheOrderInWhichTheyWereAdded) {
   EXPECT_EQ(DetailsOf(violations.ToStatus()).violations, added);
 }
 
+TEST(Violations, KeepTheFirstHundredOfAnyNumber) {
+  Violations violations;
+  for (int i = 0; i < 300'000; ++i) violations.Add("queues", "is wrong");
+  EXPECT_EQ(DetailsOf(violations.ToStatus()).violations.size(), 100u);
+}
+
 TEST(Violations, OfOneFieldTwiceAreBothKept) {
   Violations violations;
   violations.Add("text", "must be valid UTF-8");

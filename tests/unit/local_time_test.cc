@@ -200,6 +200,13 @@ TEST(LocalTimeTest, RefusesWhatIsNoDateAndTime) {
   }
 }
 
+TEST(LocalTimeTest, RefusesInstantsThatATimestampCannotSay) {
+  EXPECT_THAT(Refusal(Local("America/New_York", "9999-12-31T23:59:59")),
+              Violates("local_time.date_time"));
+  EXPECT_THAT(Refusal(Local("Asia/Tokyo", "0001-01-01T00:00:00")),
+              Violates("local_time.date_time"));
+}
+
 TEST(LocalTimeTest, RefusesWhatIsNoIanaZone) {
   for (const char* zone :
        {"Mars/Olympus", "localtime", "posixrules", "Fixed/UTC+01:00:00", "/etc/localtime",

@@ -5,19 +5,22 @@
 
 #include <string>
 
+#include "tests/support/status_matchers.h"
+
 namespace parley::chat {
 namespace {
 
+using parley::testing::IsOkAndHolds;
 using ::testing::StartsWith;
 
 TEST(PasswordHasher, VerifiesTheRightPasswordOnly) {
   const PasswordHasher hasher;
   const std::string hash = hasher.Hash("correct horse").value();
   EXPECT_THAT(hash, StartsWith("$argon2id$"));
-  EXPECT_TRUE(hasher.Verify("correct horse", hash));
-  EXPECT_FALSE(hasher.Verify("correct horsE", hash));
-  EXPECT_FALSE(hasher.Verify("", hash));
-  EXPECT_FALSE(hasher.Verify("correct horse", "not a hash"));
+  EXPECT_THAT(hasher.Verify("correct horse", hash), IsOkAndHolds(true));
+  EXPECT_THAT(hasher.Verify("correct horsE", hash), IsOkAndHolds(false));
+  EXPECT_THAT(hasher.Verify("", hash), IsOkAndHolds(false));
+  EXPECT_THAT(hasher.Verify("correct horse", "not a hash"), IsOkAndHolds(false));
 }
 
 TEST(PasswordHasher, SaltsEveryHash) {
@@ -26,7 +29,7 @@ TEST(PasswordHasher, SaltsEveryHash) {
 }
 
 TEST(PasswordHasher, NeverVerifiesNobody) {
-  EXPECT_FALSE(PasswordHasher().VerifyNobody("a password that nobody has"));
+  EXPECT_THAT(PasswordHasher().VerifyNobody("a password that nobody has"), IsOkAndHolds(false));
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ WHERE id = :id
 FOR NO KEY UPDATE;
 
 -- name: UpdateChat
+-- Nothing is written, and the version stays, if all is as it was said to become.
 UPDATE chats
 SET title = COALESCE(:title::text, title),
     description = CASE WHEN :set_description::integer = 1 THEN :description::text
@@ -96,7 +97,11 @@ SET title = COALESCE(:title::text, title),
     chat_type = COALESCE(:chat_type::text, chat_type),
     version = version + 1,
     updated_at = now()
-WHERE id = :id;
+WHERE id = :id
+  AND (title, description, chat_type) IS DISTINCT FROM
+      (COALESCE(:title::text, title),
+       CASE WHEN :set_description::integer = 1 THEN :description::text ELSE description END,
+       COALESCE(:chat_type::text, chat_type));
 
 -- name: DeleteChat
 -- Memberships and messages go with it.

@@ -76,8 +76,12 @@ OFFSET :offset LIMIT :limit;
 SELECT id FROM chats WHERE id = :chat_id;
 
 -- name: EditMessage
+-- The same text again is no edit.
 UPDATE messages
-SET text = :text, revision = revision + 1, version = version + 1, updated_at = clock_timestamp()
+SET text = :text::text,
+    revision = CASE WHEN text = :text::text THEN revision ELSE revision + 1 END,
+    version = CASE WHEN text = :text::text THEN version ELSE version + 1 END,
+    updated_at = CASE WHEN text = :text::text THEN updated_at ELSE clock_timestamp() END
 WHERE chat_id = :chat_id AND seq = :seq AND user_id = :user_id AND NOT deleted
   AND (:version::bigint IS NULL OR version = :version::bigint)
 RETURNING chat_id, seq, id, user_id, text, deleted::integer AS deleted, revision, version,

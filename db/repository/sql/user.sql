@@ -70,17 +70,30 @@ WHERE id = :id
 FOR UPDATE;
 
 -- name: UpdateUser
-UPDATE users
-SET login = COALESCE(:login::text, login),
-    login_key = COALESCE(:login_key::text, login_key),
-    name = CASE WHEN :set_name::integer = 1 THEN :name::text ELSE name END,
-    status = COALESCE(:status::text, status),
-    version = version + 1,
-    updated_at = now()
-WHERE id = :id
-RETURNING id, login, name, status, version,
-          (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
-          (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
+-- What is as it was said to become keeps its version, so that a repeated update changes nothing.
+WITH wanted AS (
+  SELECT id,
+         COALESCE(:login::text, login) AS login,
+         COALESCE(:login_key::text, login_key) AS login_key,
+         CASE WHEN :set_name::integer = 1 THEN :name::text ELSE name END AS name,
+         COALESCE(:status::text, status) AS status
+  FROM users
+  WHERE id = :id::bigint
+)
+UPDATE users AS u
+SET login = wanted.login, login_key = wanted.login_key, name = wanted.name,
+    status = wanted.status,
+    version = CASE WHEN (u.login, u.name, u.status)
+                        IS DISTINCT FROM (wanted.login, wanted.name, wanted.status)
+                   THEN u.version + 1 ELSE u.version END,
+    updated_at = CASE WHEN (u.login, u.name, u.status)
+                           IS DISTINCT FROM (wanted.login, wanted.name, wanted.status)
+                      THEN now() ELSE u.updated_at END
+FROM wanted
+WHERE u.id = wanted.id
+RETURNING u.id, u.login, u.name, u.status, u.version,
+          (extract(epoch FROM u.created_at) * 1000000)::bigint AS create_us,
+          (extract(epoch FROM u.updated_at) * 1000000)::bigint AS update_us;
 
 -- name: SetPassword
 UPDATE users
