@@ -65,6 +65,8 @@ void Listener::Run() {
 bool Listener::ListenUntilBroken() {
   const Connection connection(PQconnectdb(dsn_.Uri().c_str()));
   if (PQstatus(connection.get()) != CONNECTION_OK) return true;
+  PQsetNoticeProcessor(
+      connection.get(), [](void*, const char*) {}, nullptr);
   // Sent, not executed: a server that falls silent must not keep the listener from ending. The
   // channel is a constant of the program, so it needs no quoting.
   if (PQsendQuery(connection.get(), absl::StrCat("LISTEN ", channel_).c_str()) == 0) return true;

@@ -63,6 +63,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const Dsn& dsn) {
   });
   // A failed connect carries no SQLSTATE; whatever it was, the database cannot be used now.
   if (!status.ok()) return StatusFromSqlState("", "connect");
+  // What the server says beside its answers; libpq would print it between the lines of the log.
+  PQsetNoticeProcessor(
+      Connection(*session->session_), [](void*, const char*) {}, nullptr);
   session->socket_ = fcntl(PQsocket(Connection(*session->session_)), F_DUPFD_CLOEXEC, 0);
   return session;
 }
