@@ -68,13 +68,13 @@ void CheckText(absl::string_view field, absl::string_view text, TextLimits limit
   }
 }
 
-void CheckRequestId(absl::string_view id, Violations& violations) {
+void CheckRequestId(absl::string_view field, absl::string_view id, Violations& violations) {
   if (id.size() > kMaxRequestIdLength) {
-    violations.Add("request_id", absl::StrCat("must have at most ", kMaxRequestIdLength,
-                                              " characters, has ", id.size()));
+    violations.Add(field, absl::StrCat("must have at most ", kMaxRequestIdLength,
+                                       " characters, has ", id.size()));
   } else if (!std::all_of(id.begin(), id.end(),
                           [](unsigned char c) { return absl::ascii_isgraph(c); })) {
-    violations.Add("request_id", "must be printable ASCII without spaces");
+    violations.Add(field, "must be printable ASCII without spaces");
   }
 }
 

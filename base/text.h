@@ -33,7 +33,11 @@ struct TextLimits {
 void CheckText(absl::string_view field, absl::string_view text, TextLimits limits,
                Violations& violations);
 
-// Adds a violation unless `id` is empty or 1..64 printable ASCII characters without spaces.
-void CheckRequestId(absl::string_view id, Violations& violations);
+// Adds a violation for `field` unless `id` is empty or 1..64 printable ASCII characters without
+// spaces.
+void CheckRequestId(absl::string_view field, absl::string_view id, Violations& violations);
+inline void CheckRequestId(absl::string_view id, Violations& violations) {
+  CheckRequestId("request_id", id, violations);
+}
 
 }  // namespace parley

@@ -80,7 +80,7 @@ start_cluster() {
   # cluster back after a power cut; a killed server or client loses nothing by it.
   cluster_start "$CLUSTER" "$port" \
     "shared_preload_libraries = 'pg_stat_statements'" \
-    "pg_stat_statements.max = 10000" \
+    "pg_stat_statements.max = 50000" \
     "pg_stat_statements.track = all" \
     "max_connections = 300" \
     "fsync = off" ||

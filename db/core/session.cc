@@ -158,6 +158,8 @@ void Session::Abort() {
   if (socket_ >= 0) shutdown(socket_, SHUT_RDWR);
 }
 
+PGconn* Session::connection() const { return Connection(*session_); }
+
 absl::Status Session::Ping() { return Command("SELECT 1"); }
 
 soci::statement& Session::Prepare(const Statement& statement) {

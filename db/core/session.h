@@ -1,6 +1,7 @@
 // One connection to PostgreSQL, with the statements prepared on it.
 #pragma once
 
+#include <libpq-fe.h>
 #include <soci/soci.h>
 
 #include <concepts>
@@ -118,6 +119,9 @@ class Session {
 
   // Asks the server whether it is there; a round trip.
   absl::Status Ping();
+
+  // The connection itself, for the hot lane of this room.
+  PGconn* connection() const;
 
   // Breaks the connection, so that a statement that waits for a server that has fallen silent ends
   // with UNAVAILABLE. The one method that another thread than the owner's may call.

@@ -35,6 +35,9 @@ class SessionPool {
   SessionPool(Dsn dsn, PoolOptions options);
   ~SessionPool();  // every lease must have been given back
 
+  // Where it connects to.
+  const Dsn& dsn() const { return dsn_; }
+
   // A connection on loan; gives it back when destroyed. Movable.
   class Lease {
    public:

@@ -13,16 +13,6 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(2);
 constexpr absl::Duration kMaxBackoff = absl::Milliseconds(200);
 
-absl::Status LostCommit(OnLostCommit on_lost_commit) {
-  if (on_lost_commit == OnLostCommit::kSafeToRetry) {
-    return Error(absl::StatusCode::kUnavailable, reason::kCommitInDoubt,
-                 "the connection broke during the commit; send the same request again to learn "
-                 "what became of it");
-  }
-  return Error(absl::StatusCode::kUnknown, reason::kCommitInDoubt,
-               "the connection broke during the commit; the write may or may not have happened");
-}
-
 // How one attempt ended. `commit_sent` tells a lost write from one that may have happened.
 struct Attempt {
   absl::Status status;
@@ -45,6 +35,16 @@ Attempt RunAttempt(SessionPool& pool, absl::Time deadline,
 }
 
 }  // namespace
+
+absl::Status LostCommit(OnLostCommit on_lost_commit) {
+  if (on_lost_commit == OnLostCommit::kSafeToRetry) {
+    return Error(absl::StatusCode::kUnavailable, reason::kCommitInDoubt,
+                 "the connection broke during the commit; send the same request again to learn "
+                 "what became of it");
+  }
+  return Error(absl::StatusCode::kUnknown, reason::kCommitInDoubt,
+               "the connection broke during the commit; the write may or may not have happened");
+}
 
 absl::Status RunTransactionImpl(SessionPool& pool, absl::Time deadline, OnLostCommit on_lost_commit,
                                 const std::function<absl::Status(Session&)>& body) {

@@ -19,6 +19,9 @@ enum class OnLostCommit {
   kSafeToRetry,  // UNAVAILABLE: a request id or the nature of the write makes a repeat harmless
 };
 
+// The status of a write whose commit was sent and whose answer was lost.
+absl::Status LostCommit(OnLostCommit on_lost_commit);
+
 // Runs `body` outside a transaction: for one statement, or for reads that need not agree.
 // Body: (Session&) -> absl::Status or absl::StatusOr<T>.
 template <class Body>

@@ -21,6 +21,7 @@ struct Chat {
   ChatType chat_type = ChatType::kPrivate;
   std::int64_t creator_user_id = 0;
   std::int32_t user_count = 0;
+  std::optional<absl::Duration> retention;  // of messages; absent: for ever
   absl::Time create_time;
   absl::Time update_time;
   std::int64_t version = 0;  // one more with every change; the etag

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/local_time.h"
 
 namespace parley {
 
@@ -21,19 +22,9 @@ namespace parley {
 // RUNNING   release (the caller was gone)  PENDING     token; attempt - 1
 enum class TaskState { kPending, kRunning, kSucceeded, kDead, kCancelled };
 
-// How a local time became an instant.
-enum class LocalTimeResolution { kUnique, kShifted, kAmbiguous };
-enum class GapPolicy { kShift, kReject };
-enum class FoldPolicy { kFirst, kSecond, kReject };
-
-// The local time a task was created with, kept so that it can be shown and resolved again.
-struct TaskLocalTime {
-  std::string date_time;  // as given
-  std::string time_zone;  // never empty
-  GapPolicy gap_policy = GapPolicy::kShift;
-  FoldPolicy fold_policy = FoldPolicy::kFirst;
-  LocalTimeResolution resolution = LocalTimeResolution::kUnique;
-};
+// Queues of the suite's own begin so. Their tasks are worked on inside the services; callers see
+// them and may cancel them, but neither create nor lease them.
+inline constexpr char kReservedQueuePrefix[] = "parley.";
 
 struct Task {
   std::int64_t id = 0;
@@ -50,7 +41,8 @@ struct Task {
   std::string last_error;
   absl::Time create_time;
   absl::Time update_time;
-  std::optional<TaskLocalTime> local_time;
+  // The local time that it was created with, so that it can be shown and resolved again.
+  std::optional<LocalTime> local_time;
 };
 
 // A task as it is to be created. Due at run_time (absent: at its creation), and `delay` later
@@ -64,7 +56,7 @@ struct NewTask {
   absl::Duration delay;
   std::int32_t priority = 0;
   std::int32_t max_attempts = 0;
-  std::optional<TaskLocalTime> local_time;
+  std::optional<LocalTime> local_time;
 };
 
 }  // namespace parley

@@ -12,6 +12,7 @@
 #include "db/repository/chat_rows.h"
 #include "db/repository/paging.h"
 #include "db/repository/request_log.h"
+#include "db/repository/retention_repository.h"
 #include "db/repository/statements.h"
 #include "db/repository/user_repository.h"
 
@@ -82,6 +83,11 @@ absl::Status LockMembersToBe(Session& session, const std::vector<std::int64_t>& 
   return absl::OkStatus();
 }
 
+std::optional<std::int64_t> ToMicroseconds(const std::optional<absl::Duration>& retention) {
+  if (!retention) return std::nullopt;
+  return absl::ToInt64Microseconds(*retention);
+}
+
 absl::Status AddToUserCount(Session& session, std::int64_t chat_id, std::int64_t difference) {
   return session.Execute(sql::chat::AddToUserCount, {{"id", chat_id}, {"difference", difference}})
       .status();
@@ -92,6 +98,12 @@ absl::Status AddToUserCount(Session& session, std::int64_t chat_id, std::int64_t
 absl::Status ChatNotFound(std::int64_t id) {
   return Error(absl::StatusCode::kNotFound, reason::kChatNotFound,
                absl::StrCat("chat ", id, " does not exist"), {{"chat_id", absl::StrCat(id)}});
+}
+
+absl::Status NotAMember(std::int64_t chat_id, std::int64_t user_id) {
+  return Error(absl::StatusCode::kPermissionDenied, reason::kNotAMember,
+               absl::StrCat("user ", user_id, " is not a member of chat ", chat_id),
+               {{"user_id", absl::StrCat(user_id)}, {"chat_id", absl::StrCat(chat_id)}});
 }
 
 absl::StatusOr<Chat> ChatRepository::Create(const CreateParams& params, absl::Time deadline) {
@@ -111,6 +123,7 @@ absl::StatusOr<Chat> ChatRepository::Create(const CreateParams& params, absl::Ti
                           {"description", params.description},
                           {"chat_type", ToLabel(params.chat_type)},
                           {"creator_user_id", params.creator_user_id},
+                          {"retention_us", ToMicroseconds(params.retention)},
                           {"user_count", static_cast<std::int64_t>(params.user_ids.size())}})
                 .status());
         PARLEY_RETURN_IF_ERROR(
@@ -209,14 +222,17 @@ absl::StatusOr<Chat> ChatRepository::Update(const UpdateParams& params, absl::Ti
       pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<Chat> {
         PARLEY_ASSIGN_OR_RETURN(const Chat before, LockChat(session, params.id));
         if (params.version && *params.version != before.version) return EtagMismatch();
-        PARLEY_RETURN_IF_ERROR(
-            session
-                .Execute(sql::chat::UpdateChat, {{"id", params.id},
-                                                 {"title", params.title},
-                                                 {"set_description", params.set_description},
-                                                 {"description", params.description},
-                                                 {"chat_type", label}})
-                .status());
+        PARLEY_RETURN_IF_ERROR(session
+                                   .Execute(sql::chat::UpdateChat,
+                                            {{"id", params.id},
+                                             {"title", params.title},
+                                             {"set_description", params.set_description},
+                                             {"description", params.description},
+                                             {"chat_type", label},
+                                             {"set_retention", params.set_retention},
+                                             {"retention_us", ToMicroseconds(params.retention)}})
+                                   .status());
+        if (params.set_retention) PARLEY_RETURN_IF_ERROR(HideExpired(session, params.id));
         return GetWithUsers(session, params.id);
       });
 }

@@ -27,9 +27,10 @@ class ChatRepository {
     std::string title;
     std::optional<std::string> description;
     ChatType chat_type = ChatType::kPrivate;
-    std::vector<std::int64_t> user_ids;  // sorted, each once, the creator among them
-    std::string request_id;              // empty: not remembered
-    std::string fingerprint;             // of the content
+    std::optional<absl::Duration> retention;  // of messages; absent: for ever
+    std::vector<std::int64_t> user_ids;       // sorted, each once, the creator among them
+    std::string request_id;                   // empty: not remembered
+    std::string fingerprint;                  // of the content
   };
   // The creator becomes the owner. NOT_FOUND: USER_NOT_FOUND; CHAT_NOT_FOUND, the chat that the
   // request id created is gone. FAILED_PRECONDITION: USER_BLOCKED. ALREADY_EXISTS:
@@ -64,9 +65,12 @@ class ChatRepository {
     bool set_description = false;
     std::optional<std::string> description;  // with set_description; absent removes it
     std::optional<ChatType> chat_type;
-    std::optional<std::int64_t> version;  // what it must be now
+    bool set_retention = false;
+    std::optional<absl::Duration> retention;  // with set_retention; absent: for ever
+    std::optional<std::int64_t> version;      // what it must be now
   };
-  // NOT_FOUND: CHAT_NOT_FOUND. ABORTED: ETAG_MISMATCH.
+  // Messages that are older than a new retention are hidden at once. NOT_FOUND: CHAT_NOT_FOUND.
+  // ABORTED: ETAG_MISMATCH.
   absl::StatusOr<Chat> Update(const UpdateParams& params, absl::Time deadline);
 
   // With memberships and messages. NOT_FOUND: CHAT_NOT_FOUND.
@@ -93,5 +97,8 @@ class ChatRepository {
 
 // NOT_FOUND, reason CHAT_NOT_FOUND.
 absl::Status ChatNotFound(std::int64_t id);
+
+// PERMISSION_DENIED, reason NOT_A_MEMBER.
+absl::Status NotAMember(std::int64_t chat_id, std::int64_t user_id);
 
 }  // namespace parley::db

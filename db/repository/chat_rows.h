@@ -72,6 +72,10 @@ struct type_conversion<parley::Chat> {
     out.creator_user_id = row.get<long long>("creator_user_id");
     out.user_count = row.get<int>("user_count");
     out.version = row.get<long long>("version");
+    out.retention.reset();
+    if (const auto us = row.get<long long>("retention_us"); us > 0) {
+      out.retention = absl::Microseconds(us);
+    }
     out.create_time = parley::db::TimeColumn(row, "create_us");
     out.update_time = parley::db::TimeColumn(row, "update_us");
     out.users.clear();

@@ -81,6 +81,14 @@ std::vector<Bind> NewTaskBinds(std::int64_t id, const NewTask& task) {
   return binds;
 }
 
+absl::StatusOr<Task> Insert(Session& session, std::int64_t id, const NewTask& task) {
+  PARLEY_ASSIGN_OR_RETURN(
+      std::optional<TaskRow> row,
+      session.QueryOptional<TaskRow>(statements::InsertTask, NewTaskBinds(id, task)));
+  if (!row) return InternalError("an inserted task did not come back");
+  return std::move(row->task);
+}
+
 }  // namespace
 
 absl::StatusOr<Task> TaskRepository::CreateTask(const NewTask& task, const RequestKey& request,
@@ -94,11 +102,7 @@ absl::StatusOr<Task> TaskRepository::CreateTask(const NewTask& task, const Reque
           PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, *earlier));
           return std::move(row.task);
         }
-        PARLEY_ASSIGN_OR_RETURN(
-            std::optional<TaskRow> row,
-            session.QueryOptional<TaskRow>(statements::InsertTask, NewTaskBinds(id, task)));
-        if (!row) return InternalError("an inserted task did not come back");
-        return std::move(row->task);
+        return Insert(session, id, task);
       });
 }
 
@@ -211,6 +215,7 @@ absl::StatusOr<Task> TaskRepository::FailTask(const FailParams& params, absl::Ti
                   session.QueryOptional<TaskRow>(statements::FailTask,
                                                  {{"id", lease.task_id},
                                                   {"token", lease.token},
+                                                  {"final", false},
                                                   {"error", params.error},
                                                   {"retry_us", absl::ToInt64Microseconds(delay)}}));
   });
@@ -248,6 +253,35 @@ absl::StatusOr<std::vector<TaskRepository::Rescued>> TaskRepository::RescueExpir
     for (RescuedTaskRow& row : rows) result.push_back({std::move(row.queue), row.state});
     return result;
   });
+}
+
+absl::StatusOr<Task> TaskRepository::CreateInTransaction(Session& session, const NewTask& task) {
+  PARLEY_ASSIGN_OR_RETURN(const std::int64_t id, NextId(session, "task_id_seq"));
+  return Insert(session, id, task);
+}
+
+absl::Status TaskRepository::AckInTransaction(Session& session, const LeaseKey& lease) {
+  return Leased(session, lease,
+                session.QueryOptional<TaskRow>(statements::AckTask,
+                                               {{"id", lease.task_id}, {"token", lease.token}}))
+      .status();
+}
+
+absl::Status TaskRepository::GiveUpInTransaction(Session& session, const LeaseKey& lease,
+                                                 absl::string_view error) {
+  return Leased(session, lease,
+                session.QueryOptional<TaskRow>(statements::FailTask, {{"id", lease.task_id},
+                                                                      {"token", lease.token},
+                                                                      {"final", true},
+                                                                      {"error", error},
+                                                                      {"retry_us", 0}}))
+      .status();
+}
+
+absl::StatusOr<bool> TaskRepository::CancelInTransaction(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<TaskRow> cancelled,
+                          session.QueryOptional<TaskRow>(statements::CancelTask, {{"id", id}}));
+  return cancelled.has_value();
 }
 
 absl::Status TaskRepository::NotifyQueues(const std::vector<std::string>& queues,

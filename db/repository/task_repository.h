@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "db/core/session.h"
 #include "db/core/session_pool.h"
 #include "db/model/page.h"
 #include "db/model/task.h"
@@ -108,6 +109,19 @@ class TaskRepository {
   // RUNNING -> PENDING, due now, or DEAD after the last attempt, for at most `max_tasks` tasks
   // whose leases have run out.
   absl::StatusOr<std::vector<Rescued>> RescueExpired(std::int32_t max_tasks, absl::Time deadline);
+
+  // For those who end their own tasks in the transaction that does the work, or write a task
+  // together with what it is about. `session` is in a transaction; nothing holds before its commit.
+
+  // PENDING, in any queue.
+  static absl::StatusOr<Task> CreateInTransaction(Session& session, const NewTask& task);
+  // RUNNING -> SUCCEEDED. ABORTED, reason LEASE_LOST: the lease is gone, and so must be the work.
+  static absl::Status AckInTransaction(Session& session, const LeaseKey& lease);
+  // RUNNING -> DEAD at once, whatever attempts are left. ABORTED, reason LEASE_LOST.
+  static absl::Status GiveUpInTransaction(Session& session, const LeaseKey& lease,
+                                          absl::string_view error);
+  // PENDING -> CANCELLED. False: the task was not pending, and is as it was.
+  static absl::StatusOr<bool> CancelInTransaction(Session& session, std::int64_t id);
 
   // Tells all who listen on kTaskChannel that there may be something new in these queues.
   absl::Status NotifyQueues(const std::vector<std::string>& queues, absl::Time deadline);

@@ -37,15 +37,14 @@ std::map<std::string, std::string> ReadHeaders(const soci::values& values) {
   return result;
 }
 
-std::optional<TaskLocalTime> ReadLocalTime(const soci::values& values) {
+std::optional<LocalTime> ReadLocalTime(const soci::values& values) {
   if (values.get_indicator("local_date_time") == soci::i_null) return std::nullopt;
-  return TaskLocalTime{
+  return LocalTime{
       .date_time = values.get<std::string>("local_date_time"),
       .time_zone = values.get<std::string>("time_zone"),
       .gap_policy = FromLabel<GapPolicy>(kGapPolicies, values.get<std::string>("gap_policy")),
       .fold_policy = FromLabel<FoldPolicy>(kFoldPolicies, values.get<std::string>("fold_policy")),
-      .resolution = FromLabel<LocalTimeResolution>(kResolutions,
-                                                   values.get<std::string>("local_resolution"))};
+      .resolution = LocalTimeResolutionFromLabel(values.get<std::string>("local_resolution"))};
 }
 
 }  // namespace
@@ -59,6 +58,10 @@ absl::string_view ToLabel(FoldPolicy policy) {
 }
 absl::string_view ToLabel(LocalTimeResolution resolution) {
   return kResolutions[static_cast<std::size_t>(resolution)];
+}
+
+LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label) {
+  return FromLabel<LocalTimeResolution>(kResolutions, label);
 }
 
 TaskState ReadTaskState(const soci::values& values) {

@@ -18,6 +18,8 @@ absl::string_view ToLabel(TaskState state);
 absl::string_view ToLabel(GapPolicy policy);
 absl::string_view ToLabel(FoldPolicy policy);
 absl::string_view ToLabel(LocalTimeResolution resolution);
+// Throws soci_error for what is none.
+LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label);
 
 struct TaskRow {
   Task task;

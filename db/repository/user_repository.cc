@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/core/transaction.h"
+#include "db/repository/erasure_repository.h"
 #include "db/repository/paging.h"
 #include "db/repository/request_log.h"
 #include "db/repository/statements.h"
@@ -189,6 +190,7 @@ absl::StatusOr<User> UserRepository::Update(const UpdateParams& params, absl::Ti
             const User before,
             Found(session.QueryOptional<User>(sql::user::LockUser, {{"id", params.id}}),
                   UserNotFound(params.id)));
+        PARLEY_RETURN_IF_ERROR(CheckNotErased(session, params.id));
         if (params.version && *params.version != before.version) return EtagMismatch();
         const std::optional<std::string> login_key =
             params.login ? std::optional(params.login_key) : std::nullopt;
@@ -210,9 +212,13 @@ absl::StatusOr<User> UserRepository::SetPassword(std::int64_t id,
                                                  absl::Time deadline) {
   return RunTransaction(
       pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<User> {
-        return Found(session.QueryOptional<User>(sql::user::SetPassword,
-                                                 {{"id", id}, {"password_hash", hash}}),
-                     UserNotFound(id));
+        PARLEY_ASSIGN_OR_RETURN(const User user, Found(session.QueryOptional<User>(
+                                                           sql::user::SetPassword,
+                                                           {{"id", id}, {"password_hash", hash}}),
+                                                       UserNotFound(id)));
+        // Asked under the lock that the update has taken; if it fails, nothing is written.
+        PARLEY_RETURN_IF_ERROR(CheckNotErased(session, id));
+        return user;
       });
 }
 
@@ -228,7 +234,7 @@ absl::Status UserRepository::Delete(std::int64_t id, absl::Time deadline) {
         session.QueryOptional<IdRow>(sql::user::FindMessageOfUser, {{"id", id}}));
     if (message) {
       return Error(absl::StatusCode::kFailedPrecondition, reason::kUserHasMessages,
-                   absl::StrCat("user ", id, " has written messages"),
+                   absl::StrCat("user ", id, " has written or scheduled messages"),
                    {{"user_id", absl::StrCat(id)}});
     }
     PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> left,

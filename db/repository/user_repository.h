@@ -73,9 +73,11 @@ class UserRepository {
     std::optional<std::int64_t> version;  // what it must be now
   };
   // NOT_FOUND: USER_NOT_FOUND. ALREADY_EXISTS: LOGIN_TAKEN. ABORTED: ETAG_MISMATCH.
+  // FAILED_PRECONDITION: USER_ERASED.
   absl::StatusOr<User> Update(const UpdateParams& params, absl::Time deadline);
 
-  // An absent hash removes the password. NOT_FOUND: USER_NOT_FOUND.
+  // An absent hash removes the password. NOT_FOUND: USER_NOT_FOUND. FAILED_PRECONDITION:
+  // USER_ERASED.
   absl::StatusOr<User> SetPassword(std::int64_t id, const std::optional<std::string>& hash,
                                    absl::Time deadline);
 

@@ -224,6 +224,13 @@ cluster_stop() {
   pg_run "$bindir/pg_ctl" -D "$1/data" -m fast -w -t 60 stop >/dev/null
 }
 
+# cluster_crash DIR: ends it without a checkpoint and starts it again; it recovers from its log.
+cluster_crash() {
+  local bindir
+  bindir=$(pg_bindir)
+  pg_run "$bindir/pg_ctl" -D "$1/data" -l "$1/server.log" -m immediate -w -t 60 restart >/dev/null
+}
+
 # cluster_port DIR: of a running cluster.
 cluster_port() { pg_run sed -n 4p "$1/data/postmaster.pid"; }
 

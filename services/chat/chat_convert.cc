@@ -47,6 +47,7 @@ v1::Chat ToProto(const Chat& chat) {
   *proto.mutable_update_time() = runtime::ToTimestamp(chat.update_time);
   proto.set_etag(runtime::ToEtag(chat.version));
   proto.set_user_count(chat.user_count);
+  if (chat.retention) *proto.mutable_message_retention() = runtime::ToDuration(*chat.retention);
   for (const User& user : chat.users) *proto.add_users() = ToProto(user);
   return proto;
 }
@@ -111,9 +112,10 @@ ChatChange ToChange(const v1::UpdateChatRequest& request, Violations& violations
   if (!chat.title().empty()) populated.emplace_back("title");
   if (chat.has_description()) populated.emplace_back("description");
   if (chat.chat_type() != v1::CHAT_TYPE_UNSPECIFIED) populated.emplace_back("chat_type");
-  const std::set<std::string> fields =
-      runtime::FieldsToUpdate(request.has_update_mask() ? &request.update_mask() : nullptr,
-                              {"title", "description", "chat_type"}, populated, violations);
+  if (chat.has_message_retention()) populated.emplace_back("message_retention");
+  const std::set<std::string> fields = runtime::FieldsToUpdate(
+      request.has_update_mask() ? &request.update_mask() : nullptr,
+      {"title", "description", "chat_type", "message_retention"}, populated, violations);
   ChatChange change;
   if (fields.contains("title")) change.title = chat.title();
   change.set_description = fields.contains("description");
@@ -123,6 +125,11 @@ ChatChange ToChange(const v1::UpdateChatRequest& request, Violations& violations
     if (chat.chat_type() == v1::CHAT_TYPE_UNSPECIFIED) {
       violations.Add("chat.chat_type", "must be set");
     }
+  }
+  change.set_retention = fields.contains("message_retention");
+  if (change.set_retention && chat.has_message_retention()) {
+    change.retention =
+        runtime::FromDuration("chat.message_retention", chat.message_retention(), violations);
   }
   return change;
 }

@@ -33,6 +33,8 @@ struct ChatChange {
   bool set_description = false;
   std::optional<std::string> description;  // with set_description; absent removes it
   std::optional<ChatType> chat_type;
+  bool set_retention = false;
+  std::optional<absl::Duration> retention;  // with set_retention; absent: for ever
 };
 // Reads the mask and the fields it names.
 ChatChange ToChange(const v1::UpdateChatRequest& request, Violations& violations);

@@ -11,6 +11,8 @@ namespace {
 
 constexpr TextLimits kTitleLimits{1, 256};
 constexpr TextLimits kDescriptionLimits{0, 512};
+constexpr absl::Duration kMinRetention = absl::Minutes(1);
+constexpr absl::Duration kMaxRetention = absl::Hours(24 * 36'525);
 
 }  // namespace
 
@@ -21,6 +23,12 @@ void CheckTitle(absl::string_view field, absl::string_view title, Violations& vi
 void CheckDescription(absl::string_view field, absl::string_view description,
                       Violations& violations) {
   CheckText(field, description, kDescriptionLimits, violations);
+}
+
+void CheckRetention(absl::string_view field, absl::Duration retention, Violations& violations) {
+  if (retention < kMinRetention || retention > kMaxRetention) {
+    violations.Add(field, "must be between 1 minute and 36525 days");
+  }
 }
 
 std::vector<std::int64_t> FirstMembers(std::int64_t creator_user_id,

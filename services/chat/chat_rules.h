@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/error.h"
 
 namespace parley::chat {
@@ -17,6 +18,9 @@ void CheckTitle(absl::string_view field, absl::string_view title, Violations& vi
 // 0..512 code points.
 void CheckDescription(absl::string_view field, absl::string_view description,
                       Violations& violations);
+
+// 1 minute to 100 years (36,525 days).
+void CheckRetention(absl::string_view field, absl::Duration retention, Violations& violations);
 
 // The members of a new chat: `user_ids` and the creator, each once, sorted. At most
 // kMaxFirstMembers user_ids, each positive.

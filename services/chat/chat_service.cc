@@ -62,16 +62,25 @@ absl::StatusOr<v1::Chat> ChatService::Create(const Call& call,
     violations.Add("chat_type", "must be set");
   }
   params.chat_type = type.value_or(ChatType::kPrivate);
+  if (request.has_message_retention()) {
+    params.retention =
+        runtime::FromDuration("message_retention", request.message_retention(), violations);
+    if (params.retention) CheckRetention("message_retention", *params.retention, violations);
+  }
   params.user_ids =
       FirstMembers(request.creator_user_id(),
                    {request.user_ids().begin(), request.user_ids().end()}, violations);
   CheckRequestId(request.request_id(), violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   params.request_id = request.request_id();
+  // Nothing for none, so that requests of before there was a retention are still known.
+  const std::string retention =
+      params.retention ? absl::StrCat(" ", absl::FormatDuration(*params.retention)) : "";
   params.fingerprint = Fingerprint({request.title(), request.has_description() ? "description" : "",
                                     request.description(), absl::StrCat(request.chat_type()),
-                                    absl::StrJoin(params.user_ids, ",")});
+                                    absl::StrCat(absl::StrJoin(params.user_ids, ","), retention)});
   PARLEY_ASSIGN_OR_RETURN(const Chat chat, chats_.Create(params, call.deadline()));
+  for (const std::int64_t user_id : params.user_ids) moves_.Notify(user_id);
   return ToProto(chat);
 }
 
@@ -152,6 +161,7 @@ absl::StatusOr<v1::Chat> ChatService::Update(const Call& call,
   const ChatChange change = ToChange(request, violations);
   if (change.title) CheckTitle("chat.title", *change.title, violations);
   if (change.description) CheckDescription("chat.description", *change.description, violations);
+  if (change.retention) CheckRetention("chat.message_retention", *change.retention, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   PARLEY_ASSIGN_OR_RETURN(
       const Chat chat, chats_.Update({.id = request.chat().id(),
@@ -159,6 +169,8 @@ absl::StatusOr<v1::Chat> ChatService::Update(const Call& call,
                                       .set_description = change.set_description,
                                       .description = change.description,
                                       .chat_type = change.chat_type,
+                                      .set_retention = change.set_retention,
+                                      .retention = change.retention,
                                       .version = runtime::VersionFromEtag(request.chat().etag())},
                                      call.deadline()));
   return ToProto(chat);
@@ -202,6 +214,7 @@ absl::StatusOr<v1::Chat> ChatService::AddUser(const Call& call,
                         .fingerprint = Fingerprint({absl::StrCat(request.user_id()),
                                                     absl::StrCat(static_cast<int>(role))})},
                        call.deadline()));
+  moves_.Notify(request.user_id());
   return ToProto(chat);
 }
 
@@ -218,6 +231,7 @@ grpc::ServerUnaryReactor* ChatService::RemoveUserFromChat(Context* context, cons
         PARLEY_ASSIGN_OR_RETURN(
             const Chat chat,
             chats_.RemoveMember(request.chat_id(), request.user_id(), call.deadline()));
+        moves_.Notify(request.user_id());
         return ToProto(chat);
       });
 }

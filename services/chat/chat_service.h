@@ -2,6 +2,7 @@
 #pragma once
 
 #include "db/repository/chat_repository.h"
+#include "db/repository/notifier.h"
 #include "parley/chat/v1/chat_service.grpc.pb.h"
 #include "services/runtime/call.h"
 
@@ -21,8 +22,9 @@ class ChatService final
                                  v1::ChatService::WithRawCallbackMethod_ListChatUsers,
                                  v1::ChatService::WithRawCallbackMethod_ListUserChats>::type {
  public:
-  ChatService(runtime::CallPipeline& calls, db::ChatRepository& chats)
-      : calls_(calls), chats_(chats) {}
+  // `moves` tells which users have come into chats or have left them.
+  ChatService(runtime::CallPipeline& calls, db::ChatRepository& chats, db::Notifier& moves)
+      : calls_(calls), chats_(chats), moves_(moves) {}
 
   using Reactor = grpc::ServerUnaryReactor;
   using Context = grpc::CallbackServerContext;
@@ -54,6 +56,7 @@ class ChatService final
 
   runtime::CallPipeline& calls_;
   db::ChatRepository& chats_;
+  db::Notifier& moves_;
 };
 
 }  // namespace parley::chat

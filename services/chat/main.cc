@@ -6,10 +6,16 @@
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
 #include "db/repository/chat_repository.h"
+#include "db/repository/erasure_repository.h"
+#include "db/repository/event_repository.h"
+#include "db/repository/notifier.h"
+#include "db/repository/task_repository.h"
 #include "db/repository/user_repository.h"
 #include "services/chat/chat_service.h"
 #include "services/chat/password_hasher.h"
+#include "services/chat/user_eraser.h"
 #include "services/chat/user_service.h"
+#include "services/jobs/worker.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
 #include "services/runtime/executor.h"
@@ -31,15 +37,18 @@ int main(int argc, char** argv) {
       runtime::ParseConfigOrExit(argc, argv, "parley-chatd", "127.0.0.1:50051");
   runtime::InitLog("parley-chatd", config.log_level);
 
-  const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(
-      {.url = config.database_url,
-       .application = "parley-chatd",
-       // One for each thread that works on calls, and one for the health probe.
-       .connections = config.workers + static_cast<std::int32_t>(kPasswordThreads) + 1,
-       .wait = config.database_wait});
-  if (!pool.ok()) {
+  const db::OpenOptions database = {
+      .url = config.database_url,
+      .application = "parley-chatd",
+      // One for each thread that works on calls, the eraser, who keeps its lease, the notifier,
+      // and the health probe.
+      .connections = config.workers + static_cast<std::int32_t>(kPasswordThreads) + 4,
+      .wait = config.database_wait};
+  const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
+  const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
+  if (!pool.ok() || !dsn.ok()) {
     runtime::Log(runtime::LogLevel::kError, "cannot use the database",
-                 {{"error", std::string(pool.status().message())}});
+                 {{"error", std::string((pool.ok() ? dsn.status() : pool.status()).message())}});
     return EXIT_FAILURE;
   }
 
@@ -57,13 +66,21 @@ int main(int argc, char** argv) {
   db::UserRepository users(**pool);
   db::ChatRepository chats(**pool);
   const chat::PasswordHasher hasher;
-  chat::UserService user_service(user_calls, password_executor, users, hasher);
-  chat::ChatService chat_service(chat_calls, chats);
+  db::TaskRepository tasks(**pool);
+  db::ErasureRepository erasures(**pool);
+  const chat::UserEraser eraser(erasures);
+  jobs::Worker erasing(tasks, *dsn, {.queue = kEraseUserQueue},
+                       [&](const jobs::Job& job) { return eraser.Run(job); });
+  chat::UserService user_service(user_calls, password_executor, users, hasher,
+                                 {.erasures = erasures, .on_begun = [&] { erasing.Hint(); }});
+  db::Notifier moves(**pool, db::kMemberChannel);
+  chat::ChatService chat_service(chat_calls, chats, moves);
 
   return runtime::Host({.listen = config.listen,
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
-                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); }},
+                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+                        .on_drain = [&] { erasing.Drain(); }},
                        {&user_service, &chat_service},
                        {"parley.chat.v1.UserService", "parley.chat.v1.ChatService"})
       .Run();

@@ -21,6 +21,21 @@ v1::User ToProto(const User& user) {
   return proto;
 }
 
+v1::Erasure ToProto(const Erasure& erasure) {
+  v1::Erasure proto;
+  proto.set_user_id(erasure.user_id);
+  proto.set_done(erasure.finish_time.has_value());
+  proto.set_messages_erased(erasure.messages_erased);
+  proto.set_messages_remaining(erasure.messages_remaining);
+  *proto.mutable_create_time() = runtime::ToTimestamp(erasure.create_time);
+  if (erasure.finish_time) {
+    *proto.mutable_finish_time() = runtime::ToTimestamp(*erasure.finish_time);
+  }
+  proto.set_task_id(erasure.task_id);
+  proto.set_last_error(erasure.last_error);
+  return proto;
+}
+
 std::optional<UserStatus> FromProto(absl::string_view field, v1::UserStatus status,
                                     Violations& violations) {
   switch (status) {

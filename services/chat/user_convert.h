@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "db/model/erasure.h"
 #include "db/model/user.h"
 #include "parley/chat/v1/user.pb.h"
 #include "parley/chat/v1/user_service.pb.h"
@@ -11,6 +12,7 @@
 namespace parley::chat {
 
 v1::User ToProto(const User& user);
+v1::Erasure ToProto(const Erasure& erasure);
 
 // nullopt for UNSPECIFIED. Adds a violation for a number that is no status.
 std::optional<UserStatus> FromProto(absl::string_view field, v1::UserStatus status,

@@ -1,5 +1,6 @@
 #include "services/chat/user_rules.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/text.h"
 
@@ -36,6 +37,15 @@ std::string CheckLogin(absl::string_view field, absl::string_view login, Violati
   if (!login.empty() && key.empty()) violations.Add(field, "must have a visible character");
   // A few characters fold to many; what is compared must fit into an index entry.
   if (key.size() > kMaxLoginKeyBytes) violations.Add(field, "is too long once normalised");
+  return key;
+}
+
+std::string CheckNewLogin(absl::string_view field, absl::string_view login,
+                          Violations& violations) {
+  std::string key = CheckLogin(field, login, violations);
+  if (absl::StartsWith(key, "erased-")) {
+    violations.Add(field, "must not begin with \"erased-\"; so do the logins of erased users");
+  }
   return key;
 }
 

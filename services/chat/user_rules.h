@@ -25,6 +25,9 @@ void CheckIds(absl::string_view field, const std::vector<std::int64_t>& ids,
 // 1..256 code points. Returns the form in which logins are compared (empty if there is none).
 std::string CheckLogin(absl::string_view field, absl::string_view login, Violations& violations);
 
+// CheckLogin, and not one that only erased users have.
+std::string CheckNewLogin(absl::string_view field, absl::string_view login, Violations& violations);
+
 // 0..256 code points.
 void CheckUserName(absl::string_view field, absl::string_view name, Violations& violations);
 

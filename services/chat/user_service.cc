@@ -48,7 +48,7 @@ absl::StatusOr<v1::User> UserService::Create(const Call& call,
   Violations violations;
   db::UserRepository::CreateParams params;
   params.login = request.login();
-  params.login_key = CheckLogin("login", request.login(), violations);
+  params.login_key = CheckNewLogin("login", request.login(), violations);
   if (request.has_name()) {
     CheckUserName("name", request.name(), violations);
     params.name = request.name();
@@ -172,7 +172,7 @@ absl::StatusOr<v1::User> UserService::Update(const Call& call,
   db::UserRepository::UpdateParams params;
   params.id = request.user().id();
   params.login = change.login;
-  if (change.login) params.login_key = CheckLogin("user.login", *change.login, violations);
+  if (change.login) params.login_key = CheckNewLogin("user.login", *change.login, violations);
   params.set_name = change.set_name;
   params.name = change.name;
   if (change.name) CheckUserName("user.name", *change.name, violations);

@@ -1,12 +1,22 @@
 // parley.chat.v1.UserService; the proto says what each call does.
 #pragma once
 
+#include <functional>
+#include <utility>
+
+#include "db/repository/erasure_repository.h"
 #include "db/repository/user_repository.h"
 #include "parley/chat/v1/user_service.grpc.pb.h"
 #include "services/chat/password_hasher.h"
 #include "services/runtime/call.h"
 
 namespace parley::chat {
+
+// What the calls on erasures need.
+struct Erasing {
+  db::ErasureRepository& erasures;
+  std::function<void()> on_begun;  // called after each commit; any thread, must not block
+};
 
 // Thread-safe. What it is given must outlive it.
 class UserService final
@@ -18,12 +28,18 @@ class UserService final
                                  v1::UserService::WithRawCallbackMethod_UpdateUser,
                                  v1::UserService::WithRawCallbackMethod_SetPassword,
                                  v1::UserService::WithRawCallbackMethod_VerifyPassword,
-                                 v1::UserService::WithRawCallbackMethod_DeleteUser>::type {
+                                 v1::UserService::WithRawCallbackMethod_DeleteUser,
+                                 v1::UserService::WithRawCallbackMethod_EraseUser,
+                                 v1::UserService::WithRawCallbackMethod_GetErasure>::type {
  public:
   // `password_executor` runs the calls that hash passwords, so that they cannot hold up the others.
   UserService(runtime::CallPipeline& calls, runtime::Executor& password_executor,
-              db::UserRepository& users, const PasswordHasher& hasher)
-      : calls_(calls), password_executor_(password_executor), users_(users), hasher_(hasher) {}
+              db::UserRepository& users, const PasswordHasher& hasher, Erasing erasing)
+      : calls_(calls),
+        password_executor_(password_executor),
+        users_(users),
+        hasher_(hasher),
+        erasing_(std::move(erasing)) {}
 
   using Reactor = grpc::ServerUnaryReactor;
   using Context = grpc::CallbackServerContext;
@@ -36,6 +52,10 @@ class UserService final
   Reactor* SetPassword(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* VerifyPassword(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* DeleteUser(Context* context, const Bytes* in, Bytes* out) override;
+
+  // user_service_erase.cc
+  Reactor* EraseUser(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* GetErasure(Context* context, const Bytes* in, Bytes* out) override;
 
  private:
   absl::StatusOr<v1::User> Create(const runtime::Call& call, const v1::CreateUserRequest& request);
@@ -50,6 +70,7 @@ class UserService final
   runtime::Executor& password_executor_;
   db::UserRepository& users_;
   const PasswordHasher& hasher_;
+  const Erasing erasing_;
 };
 
 }  // namespace parley::chat

@@ -2,32 +2,72 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string>
 
+#include "base/local_time.h"
+#include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
+#include "db/repository/event_repository.h"
 #include "db/repository/message_repository.h"
+#include "db/repository/notifier.h"
+#include "db/repository/retention_repository.h"
+#include "db/repository/scheduled_message_repository.h"
+#include "db/repository/search_repository.h"
+#include "db/repository/task_repository.h"
+#include "services/jobs/worker.h"
+#include "services/message/message_rules.h"
 #include "services/message/message_service.h"
+#include "services/message/retention_keeper.h"
+#include "services/message/scheduled_sender.h"
+#include "services/message/watch_hub.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
 #include "services/runtime/executor.h"
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
 
+namespace {
+
+// Threads that send scheduled messages.
+constexpr int kSenders = 2;
+constexpr std::size_t kLaneQueueFactor = 5;
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace parley;
   runtime::BlockTerminationSignals();
-  const runtime::Config config =
-      runtime::ParseConfigOrExit(argc, argv, "parley-messaged", "127.0.0.1:50052");
+  std::string search_language = "simple";
+  std::string time_zone = "UTC";
+  const runtime::Config config = runtime::ParseConfigOrExit(
+      argc, argv, "parley-messaged", "127.0.0.1:50052",
+      {{"search-language", "PARLEY_SEARCH_LANGUAGE",
+        "text search configuration of PostgreSQL's in which messages are indexed and searched",
+        &search_language, message::IsSearchLanguage},
+       {"time-zone", "TZ", "IANA zone of local times that name none", &time_zone,
+        IsKnownTimeZone}});
   runtime::InitLog("parley-messaged", config.log_level);
 
-  const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool =
-      db::OpenDatabase({.url = config.database_url,
-                        .application = "parley-messaged",
-                        .connections = config.workers + 1,  // and one for the health probe
-                        .wait = config.database_wait});
-  if (!pool.ok()) {
+  // A connection for each thread that works on calls, the senders and who keeps their leases, the
+  // watches, the notifier, retention, the health probe.
+  const db::OpenOptions database = {.url = config.database_url,
+                                    .application = "parley-messaged",
+                                    .connections = config.workers + kSenders + 5,
+                                    .wait = config.database_wait};
+  const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
+  const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
+  if (!pool.ok() || !dsn.ok()) {
     runtime::Log(runtime::LogLevel::kError, "cannot use the database",
-                 {{"error", std::string(pool.status().message())}});
+                 {{"error", std::string((pool.ok() ? dsn.status() : pool.status()).message())}});
+    return EXIT_FAILURE;
+  }
+
+  db::SearchRepository search(**pool, search_language);
+  if (const absl::Status known = search.CheckLanguage(absl::Now() + config.default_deadline);
+      !known.ok()) {
+    runtime::Log(runtime::LogLevel::kError, "cannot use the search language",
+                 {{"error", std::string(known.message())}});
     return EXIT_FAILURE;
   }
 
@@ -37,13 +77,47 @@ int main(int argc, char** argv) {
                                .default_deadline = config.default_deadline,
                                .max_deadline = config.max_deadline},
                               executor);
-  db::MessageRepository messages(**pool);
-  message::MessageService service(calls, messages);
+  // What goes through a hot lane goes together with others, and so fast, that more may wait.
+  const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
+  db::MessageRepository messages(
+      **pool,
+      {.language = search_language, .send = {.queue = lane_queue}, .read_queue = lane_queue});
+  db::EventRepository events(**pool);
+  db::Notifier notifier(**pool, db::kMessageChannel);
+  message::WatchHub watches(events, notifier);
+  const db::Listener chat_hints(*dsn, db::kMessageChannel,
+                                [&](absl::string_view chats) { watches.HintChats(chats); });
+  const db::Listener member_hints(*dsn, db::kMemberChannel,
+                                  [&](absl::string_view users) { watches.HintMembers(users); });
+  db::TaskRepository tasks(**pool);
+  db::ScheduledMessageRepository scheduled(**pool);
+  const message::ScheduledSender sender(
+      scheduled, tasks, [&](const db::SendParams& params, absl::Time deadline) {
+        absl::StatusOr<Message> sent = messages.Send(params, deadline);
+        if (sent.ok()) watches.Changed(sent->chat_id);
+        return sent;
+      });
+  jobs::Worker sending(tasks, *dsn, {.queue = kScheduledMessagesQueue, .threads = kSenders},
+                       [&](const jobs::Job& job) { return sender.Run(job); });
+  db::RetentionRepository retention(**pool);
+  message::RetentionKeeper keeper(retention);
+  message::MessageService service(calls, {.messages = messages,
+                                          .search = search,
+                                          .scheduled = scheduled,
+                                          .watches = watches,
+                                          .default_zone = time_zone,
+                                          .on_scheduled = [&] { sending.Hint(); }});
 
   return runtime::Host({.listen = config.listen,
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
-                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); }},
+                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+                        .on_drain =
+                            [&] {
+                              watches.Drain();
+                              sending.Drain();
+                              keeper.Drain();
+                            }},
                        {&service}, {"parley.message.v1.MessageService"})
       .Run();
 }

@@ -7,5 +7,7 @@
 namespace parley::message {
 
 v1::Message ToProto(const Message& message);
+v1::MessageRevision ToProto(const MessageRevision& revision);
+v1::UnreadCount ToProto(const UnreadCount& count);
 
 }  // namespace parley::message

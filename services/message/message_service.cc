@@ -1,166 +1,223 @@
+// MessageService: sending and reading.
 #include "services/message/message_service.h"
 
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
-#include "base/status_macros.h"
 #include "base/text.h"
+#include "services/message/list_request.h"
 #include "services/message/message_convert.h"
 #include "services/message/message_rules.h"
-#include "services/runtime/page_token.h"
-#include "services/runtime/wire.h"
+#include "services/runtime/log.h"
+#include "services/runtime/status_mapping.h"
 
 namespace parley::message {
 namespace {
 
-using db::MessageRepository;
+using db::SendOp;
+using db::SendParams;
 using runtime::Call;
 
-constexpr runtime::PageLimits kPageLimits{.standard = 20, .max = 200};
+constexpr int kMaxBatch = 100;
 
-// Where a list begins without a token, as a position of the repository's.
-std::optional<std::int64_t> StartOf(const v1::ListMessagesRequest& request,
-                                    Violations& violations) {
-  switch (request.anchor_case()) {
-    case v1::ListMessagesRequest::kBeforeSeq:
-      if (request.before_seq() <= 0) violations.Add("before_seq", "must be positive");
-      return request.before_seq();
-    case v1::ListMessagesRequest::kAfterSeq:
-      if (request.after_seq() < 0) violations.Add("after_seq", "must not be negative");
-      return request.after_seq();
-    case v1::ListMessagesRequest::ANCHOR_NOT_SET:
-      return std::nullopt;
+// `prefix` is the path of the request in the one that it came in.
+SendParams FromRequest(const v1::SendMessageRequest& request, absl::string_view prefix,
+                       Violations& violations) {
+  CheckId(absl::StrCat(prefix, "chat_id"), request.chat_id(), violations);
+  CheckId(absl::StrCat(prefix, "user_id"), request.user_id(), violations);
+  CheckMessageText(absl::StrCat(prefix, "text"), request.text(), violations);
+  CheckReplyTo(absl::StrCat(prefix, "reply_to_seq"), request.reply_to_seq(), violations);
+  CheckRequestId(absl::StrCat(prefix, "request_id"), request.request_id(), violations);
+  SendParams params;
+  params.chat_id = request.chat_id();
+  params.user_id = request.user_id();
+  params.text = request.text();
+  params.reply_to_seq = request.reply_to_seq();
+  params.request_id = request.request_id();
+  if (!params.request_id.empty()) {
+    params.fingerprint = params.reply_to_seq == 0
+                             ? Fingerprint({params.text})
+                             : Fingerprint({params.text, absl::StrCat(params.reply_to_seq)});
   }
-  return std::nullopt;
+  return params;
+}
+
+// The outcome of one message of a batch.
+v1::BatchSendMessagesResponse::Result ResultOf(const absl::StatusOr<Message>& outcome) {
+  v1::BatchSendMessagesResponse::Result result;
+  if (outcome.ok()) {
+    *result.mutable_message() = ToProto(*outcome);
+    return result;
+  }
+  if (outcome.status().code() == absl::StatusCode::kInternal) {
+    runtime::Log(runtime::LogLevel::kError, "a message of a batch failed",
+                 {{"error", std::string(outcome.status().message())}});
+  }
+  *result.mutable_error() = runtime::ToRpcStatus(outcome.status(), "BatchSendMessages");
+  return result;
+}
+
+// Puts what was found into the order asked for. `key_of` tells what a message was asked for by.
+template <class KeyOf>
+v1::BatchGetMessagesResponse InOrder(const google::protobuf::RepeatedField<std::int64_t>& asked,
+                                     std::vector<Message> found, KeyOf key_of) {
+  std::unordered_map<std::int64_t, const Message*> by_key;
+  for (const Message& message : found) by_key[key_of(message)] = &message;
+  v1::BatchGetMessagesResponse response;
+  for (const std::int64_t key : asked) {
+    const auto message = by_key.find(key);
+    if (message == by_key.end()) continue;
+    *response.add_messages() = ToProto(*message->second);
+    by_key.erase(message);
+  }
+  return response;
 }
 
 }  // namespace
 
 grpc::ServerUnaryReactor* MessageService::SendMessage(Context* context, const Bytes* in,
                                                       Bytes* out) {
-  return calls_.Unary<v1::SendMessageRequest, v1::Message>(
+  return calls_.UnaryNow<v1::SendMessageRequest, v1::Message>(
       {.name = "SendMessage"}, context, in, out,
-      [this](const Call& call, const v1::SendMessageRequest& request) {
-        return Send(call, request);
+      [this](const Call& call, const v1::SendMessageRequest& request, Done<v1::Message> done) {
+        Send(call, request, std::move(done));
       });
 }
 
-absl::StatusOr<v1::Message> MessageService::Send(const Call& call,
-                                                 const v1::SendMessageRequest& request) {
+void MessageService::Send(const Call& call, const v1::SendMessageRequest& request,
+                          Done<v1::Message> done) {
   Violations violations;
-  CheckId("chat_id", request.chat_id(), violations);
-  CheckId("user_id", request.user_id(), violations);
-  CheckMessageText("text", request.text(), violations);
-  CheckRequestId(request.request_id(), violations);
-  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(const Message message,
-                          messages_.Send({.chat_id = request.chat_id(),
-                                          .user_id = request.user_id(),
-                                          .text = request.text(),
-                                          .request_id = request.request_id(),
-                                          .fingerprint = Fingerprint({request.text()})},
-                                         call.deadline()));
-  return ToProto(message);
+  SendParams params = FromRequest(request, "", violations);
+  if (!violations.empty()) return done(violations.ToStatus());
+  std::vector<SendParams> messages;
+  messages.push_back(std::move(params));
+  messages_.Send(
+      std::move(messages), call.deadline(),
+      [this, done = std::move(done)](const SendOp::Outcomes& outcomes) {
+        const absl::StatusOr<Message>& outcome = outcomes.front();
+        if (!outcome.ok()) return done(outcome.status());
+        parts_.watches.Changed(outcome->chat_id);
+        done(ToProto(*outcome));
+      },
+      [&call] { return call.IsCancelled(); });
+}
+
+grpc::ServerUnaryReactor* MessageService::BatchSendMessages(Context* context, const Bytes* in,
+                                                            Bytes* out) {
+  return calls_.UnaryNow<v1::BatchSendMessagesRequest, v1::BatchSendMessagesResponse>(
+      {.name = "BatchSendMessages"}, context, in, out,
+      [this](const Call& call, const v1::BatchSendMessagesRequest& request,
+             Done<v1::BatchSendMessagesResponse> done) {
+        BatchSend(call, request, std::move(done));
+      });
+}
+
+void MessageService::BatchSend(const Call& call, const v1::BatchSendMessagesRequest& request,
+                               Done<v1::BatchSendMessagesResponse> done) {
+  Violations size;
+  if (request.requests().empty()) size.Add("requests", "must not be empty");
+  if (request.requests_size() > kMaxBatch) {
+    size.Add("requests", absl::StrCat("must be at most ", kMaxBatch));
+  }
+  if (!size.empty()) return done(size.ToStatus());
+
+  std::vector<SendParams> good;
+  std::vector<absl::Status> refused(static_cast<std::size_t>(request.requests_size()));
+  for (int i = 0; i < request.requests_size(); ++i) {
+    Violations violations;
+    SendParams params =
+        FromRequest(request.requests(i), absl::StrCat("requests[", i, "]."), violations);
+    refused[static_cast<std::size_t>(i)] = violations.ToStatus();
+    if (violations.empty()) good.push_back(std::move(params));
+  }
+  auto answer = [this, refused, done = std::move(done)](const SendOp::Outcomes& outcomes) {
+    for (const absl::StatusOr<Message>& outcome : outcomes) {
+      if (outcome.ok()) parts_.watches.Changed(outcome->chat_id);
+    }
+    v1::BatchSendMessagesResponse response;
+    auto outcome = outcomes.begin();
+    for (const absl::Status& status : refused) {
+      *response.add_results() = ResultOf(status.ok() ? *outcome++ : status);
+    }
+    done(std::move(response));
+  };
+  if (good.empty()) return answer({});
+  messages_.Send(std::move(good), call.deadline(), std::move(answer),
+                 [&call] { return call.IsCancelled(); });
 }
 
 grpc::ServerUnaryReactor* MessageService::GetMessage(Context* context, const Bytes* in,
                                                      Bytes* out) {
-  return calls_.Unary<v1::GetMessageRequest, v1::Message>(
+  return calls_.UnaryNow<v1::GetMessageRequest, v1::Message>(
       {.name = "GetMessage"}, context, in, out,
-      [this](const Call& call,
-             const v1::GetMessageRequest& request) -> absl::StatusOr<v1::Message> {
+      [this](const Call& call, const v1::GetMessageRequest& request, Done<v1::Message> done) {
         Violations violations;
         const MessageKey key{request.message_id(), request.chat_id(), request.seq()};
         CheckKey(key, {}, violations);
-        PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        PARLEY_ASSIGN_OR_RETURN(const Message message, messages_.Get(key, call.deadline()));
-        return ToProto(message);
+        if (!violations.empty()) return done(violations.ToStatus());
+        messages_.Get(key, call.deadline(),
+                      [done = std::move(done)](const absl::StatusOr<Message>& message) {
+                        if (!message.ok()) return done(message.status());
+                        done(ToProto(*message));
+                      });
       });
+}
+
+grpc::ServerUnaryReactor* MessageService::BatchGetMessages(Context* context, const Bytes* in,
+                                                           Bytes* out) {
+  return calls_.UnaryNow<v1::BatchGetMessagesRequest, v1::BatchGetMessagesResponse>(
+      {.name = "BatchGetMessages"}, context, in, out,
+      [this](const Call& call, const v1::BatchGetMessagesRequest& request,
+             Done<v1::BatchGetMessagesResponse> done) {
+        BatchGet(call, request, std::move(done));
+      });
+}
+
+void MessageService::BatchGet(const Call& call, const v1::BatchGetMessagesRequest& request,
+                              Done<v1::BatchGetMessagesResponse> done) {
+  Violations violations;
+  CheckBatchGet({request.message_ids().begin(), request.message_ids().end()}, request.chat_id(),
+                {request.seqs().begin(), request.seqs().end()}, violations);
+  if (!violations.empty()) return done(violations.ToStatus());
+  const bool by_id = !request.message_ids().empty();
+  const auto& asked = by_id ? request.message_ids() : request.seqs();
+  // The request lives until it is answered.
+  auto answer = [&asked, by_id,
+                 done = std::move(done)](absl::StatusOr<std::vector<Message>> found) {
+    if (!found.ok()) return done(found.status());
+    done(InOrder(asked, *std::move(found),
+                 [by_id](const Message& message) { return by_id ? message.id : message.seq; }));
+  };
+  const std::vector<std::int64_t> keys(asked.begin(), asked.end());
+  if (by_id) return messages_.BatchGet(keys, call.deadline(), std::move(answer));
+  messages_.BatchGet(request.chat_id(), keys, call.deadline(), std::move(answer));
 }
 
 grpc::ServerUnaryReactor* MessageService::ListMessages(Context* context, const Bytes* in,
                                                        Bytes* out) {
-  return calls_.Unary<v1::ListMessagesRequest, v1::ListMessagesResponse>(
+  return calls_.UnaryNow<v1::ListMessagesRequest, v1::ListMessagesResponse>(
       {.name = "ListMessages"}, context, in, out,
-      [this](const Call& call, const v1::ListMessagesRequest& request) {
-        return List(call, request);
-      });
+      [this](const Call& call, const v1::ListMessagesRequest& request,
+             Done<v1::ListMessagesResponse> done) { List(call, request, std::move(done)); });
 }
 
-absl::StatusOr<v1::ListMessagesResponse> MessageService::List(
-    const Call& call, const v1::ListMessagesRequest& request) {
+void MessageService::List(const Call& call, const v1::ListMessagesRequest& request,
+                          Done<v1::ListMessagesResponse> done) {
   Violations violations;
-  CheckId("chat_id", request.chat_id(), violations);
-  const std::optional<std::int64_t> start = StartOf(request, violations);
-  const std::string binding =
-      Fingerprint({"ListMessages", absl::StrCat(request.chat_id()),
-                   absl::StrCat(request.anchor_case()), absl::StrCat(start.value_or(0))});
-  const runtime::PageRequest page = runtime::CheckPage(
-      {request.limit(), request.offset(), request.page_token()}, binding, kPageLimits, violations);
-  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-
-  MessageRepository::ListParams params;
-  params.chat_id = request.chat_id();
-  if (request.has_after_seq()) params.direction = MessageRepository::Direction::kOldestFirst;
-  params.page = {page.limit, page.offset, page.position ? page.number() : start};
-  PARLEY_ASSIGN_OR_RETURN(const auto messages, messages_.List(params, call.deadline()));
-  v1::ListMessagesResponse response;
-  for (const Message& message : messages.rows) *response.add_messages() = ToProto(message);
-  if (messages.next) {
-    response.set_next_page_token(runtime::EncodePageToken(binding, absl::StrCat(*messages.next)));
-  }
-  return response;
-}
-
-grpc::ServerUnaryReactor* MessageService::UpdateMessage(Context* context, const Bytes* in,
-                                                        Bytes* out) {
-  return calls_.Unary<v1::UpdateMessageRequest, v1::Message>(
-      {.name = "UpdateMessage"}, context, in, out,
-      [this](const Call& call, const v1::UpdateMessageRequest& request) {
-        return Update(call, request);
-      });
-}
-
-absl::StatusOr<v1::Message> MessageService::Update(const Call& call,
-                                                   const v1::UpdateMessageRequest& request) {
-  Violations violations;
-  const v1::Message& message = request.message();
-  const MessageKey key{message.id(), message.chat_id(), message.seq()};
-  CheckKey(key, {"message.id", "message.chat_id", "message.seq"}, violations);
-  CheckId("user_id", request.user_id(), violations);
-  const std::set<std::string> fields = runtime::FieldsToUpdate(
-      request.has_update_mask() ? &request.update_mask() : nullptr, {"text"}, {"text"}, violations);
-  if (fields.contains("text")) CheckMessageText("message.text", message.text(), violations);
-  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(const Message edited,
-                          messages_.Edit({.key = key,
-                                          .user_id = request.user_id(),
-                                          .text = message.text(),
-                                          .version = runtime::VersionFromEtag(message.etag())},
-                                         call.deadline()));
-  return ToProto(edited);
-}
-
-grpc::ServerUnaryReactor* MessageService::DeleteMessage(Context* context, const Bytes* in,
-                                                        Bytes* out) {
-  return calls_.Unary<v1::DeleteMessageRequest, v1::Message>(
-      {.name = "DeleteMessage"}, context, in, out,
-      [this](const Call& call,
-             const v1::DeleteMessageRequest& request) -> absl::StatusOr<v1::Message> {
-        Violations violations;
-        const MessageKey key{request.message_id(), request.chat_id(), request.seq()};
-        CheckKey(key, {}, violations);
-        CheckId("user_id", request.user_id(), violations);
-        PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        PARLEY_ASSIGN_OR_RETURN(const Message message,
-                                messages_.Delete(key, request.user_id(), call.deadline()));
-        return ToProto(message);
-      });
+  const ListRequest list = FromRequest(request, violations);
+  if (!violations.empty()) return done(violations.ToStatus());
+  messages_.List(list.params, call.deadline(),
+                 [binding = list.binding, done = std::move(done)](
+                     const absl::StatusOr<db::MessageRepository::MessagePage>& page) {
+                   if (!page.ok()) return done(page.status());
+                   done(ToResponse(*page, binding));
+                 });
 }
 
 }  // namespace parley::message

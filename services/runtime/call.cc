@@ -15,15 +15,6 @@ namespace {
 constexpr std::size_t kMaxRequestIdLength = 64;  // a longer one is refused
 constexpr std::size_t kMaxLoggedError = 512;     // bytes
 
-absl::Time CallerDeadline(const grpc::CallbackServerContext& context) {
-  // Not deadline(): its conversion overflows for a deadline in some centuries.
-  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
-  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_REALTIME)) == 0) {
-    return absl::InfiniteFuture();
-  }
-  return absl::FromUnixSeconds(deadline.tv_sec) + absl::Nanoseconds(deadline.tv_nsec);
-}
-
 // Names one failed call in the log and in the text its caller gets.
 std::string NewLogId() {
   static std::atomic<std::uint64_t> next{
@@ -48,6 +39,15 @@ LogLevel LevelOf(absl::StatusCode code) {
 }
 
 }  // namespace
+
+absl::Time CallerDeadline(const grpc::CallbackServerContext& context) {
+  // Not deadline(): its conversion overflows for a deadline in some centuries.
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
+  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_REALTIME)) == 0) {
+    return absl::InfiniteFuture();
+  }
+  return absl::FromUnixSeconds(deadline.tv_sec) + absl::Nanoseconds(deadline.tv_nsec);
+}
 
 absl::Status Call::CheckAlive() const {
   if (IsCancelled()) {
@@ -77,32 +77,37 @@ CallPipeline::Reactor::Reactor(const CallPipeline& pipeline, const MethodOptions
 }
 
 void CallPipeline::Reactor::Answer(const absl::Status& status) {
+  Finish(EndCall({service_, method_, start_, request_id_}, *context_, status));
+}
+
+grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
+                     const absl::Status& status) {
   const std::string log_id = status.ok() ? std::string() : NewLogId();
-  const absl::Duration time = absl::Now() - start_;
-  // The access line. A message of ours holds ids, limits and names of fields, headers and queues,
-  // not what people wrote; it is cut, because a caller may have made it long.
-  const std::string request_id(CutText(request_id_, kMaxRequestIdLength));
+  const absl::Duration time = absl::Now() - line.start;
+  // A message of ours holds ids, limits and names of fields, headers and queues, not what people
+  // wrote; it is cut, because a caller may have made it long.
+  const std::string request_id(CutText(line.request_id, kMaxRequestIdLength));
   if (status.ok()) {
     Log(LogLevel::kInfo, "call",
-        {{"grpc.service", std::string(service_)},
-         {"grpc.method", std::string(method_)},
+        {{"grpc.service", std::string(line.service)},
+         {"grpc.method", std::string(line.method)},
          {"grpc.code", std::string("OK")},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
-         {"peer.address", context_->peer()},
+         {"peer.address", context.peer()},
          {"request_id", request_id}});
   } else {
     Log(LevelOf(status.code()), "call",
-        {{"grpc.service", std::string(service_)},
-         {"grpc.method", std::string(method_)},
+        {{"grpc.service", std::string(line.service)},
+         {"grpc.method", std::string(line.method)},
          {"grpc.code", CodeName(status.code())},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
-         {"peer.address", context_->peer()},
+         {"peer.address", context.peer()},
          {"request_id", request_id},
          {"reason", DetailsOf(status).reason},
          {"error", std::string(CutText(status.message(), kMaxLoggedError))},
          {"log_id", log_id}});
   }
-  Finish(ToGrpcStatus(status, log_id));
+  return ToGrpcStatus(status, log_id);
 }
 
 }  // namespace parley::runtime

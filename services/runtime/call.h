@@ -2,6 +2,7 @@
 //
 //   gRPC thread:     parse the bytes -> give the call its deadline -> queue it, or refuse
 //   executor thread: drop it if the caller has left or the deadline has passed -> handler -> reply
+//                    (calls that only hand their work to a queue of its own skip this: UnaryNow)
 //   whoever answers: status and details -> access line -> Finish
 //
 // Services take their requests as raw bytes (RawMethods below) because gRPC's generated code
@@ -63,6 +64,21 @@ class Call {
   std::atomic<bool> cancelled_{false};
 };
 
+// The caller's deadline; absl::InfiniteFuture() if there is none.
+absl::Time CallerDeadline(const grpc::CallbackServerContext& context);
+
+// What the access line says of a call besides its outcome.
+struct AccessLine {
+  absl::string_view service;
+  absl::string_view method;
+  absl::Time start;
+  std::string request_id;
+};
+// Writes the access line of a call that ends; returns what it ends with. `context` is the call's,
+// which must not be finished yet.
+grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
+                     const absl::Status& status);
+
 // The calls of one service. Thread-safe; outlives the server.
 class CallPipeline {
  public:
@@ -73,6 +89,8 @@ class CallPipeline {
   };
   CallPipeline(Options options, Executor& executor)
       : options_(std::move(options)), executor_(executor) {}
+
+  const std::string& service() const { return options_.service; }
 
   // Runs `handler` on the executor; its return value is the answer.
   // Handler: (const Call&, const Request&) -> absl::StatusOr<Reply>. May block; may not throw.
@@ -97,10 +115,22 @@ class CallPipeline {
                                        const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
                                        Handler handler);
 
+  // The same without the executor: the handler is called here and now, on gRPC's thread, and must
+  // not block.
+  template <class Request, class Reply, class Handler>
+  grpc::ServerUnaryReactor* UnaryNow(const MethodOptions& method,
+                                     grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
+                                     const Handler& handler);
+
  private:
   class Reactor;
   template <class Request, class Reply>
   class TypedReactor;
+  // Null: `reactor` has been answered, because the bytes are no request.
+  template <class Request, class Reply>
+  static TypedReactor<Request, Reply>* Parsed(TypedReactor<Request, Reply>* reactor,
+                                              const grpc::ByteBuffer& in);
 
   const Options options_;
   Executor& executor_;
@@ -146,19 +176,26 @@ class CallPipeline::TypedReactor : public Reactor {
   grpc::ByteBuffer* const out_;
 };
 
+template <class Request, class Reply>
+CallPipeline::TypedReactor<Request, Reply>* CallPipeline::Parsed(
+    TypedReactor<Request, Reply>* reactor, const grpc::ByteBuffer& in) {
+  if (absl::Status parsed = ParseRequest(in, reactor->request()); !parsed.ok()) {
+    reactor->Answer(parsed);
+    return nullptr;
+  }
+  if constexpr (requires { reactor->request().request_id(); }) {
+    reactor->set_request_id(reactor->request().request_id());
+  }
+  return reactor;
+}
+
 template <class Request, class Reply, class Handler>
 grpc::ServerUnaryReactor* CallPipeline::UnaryLater(const MethodOptions& method,
                                                    grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* in,
                                                    grpc::ByteBuffer* out, Handler handler) {
   auto* reactor = new TypedReactor<Request, Reply>(*this, method, context, out);
-  if (absl::Status parsed = ParseRequest(*in, reactor->request()); !parsed.ok()) {
-    reactor->Answer(parsed);
-    return reactor;
-  }
-  if constexpr (requires { reactor->request().request_id(); }) {
-    reactor->set_request_id(reactor->request().request_id());
-  }
+  if (Parsed(reactor, *in) == nullptr) return reactor;
   Executor& executor = method.executor != nullptr ? *method.executor : executor_;
   const bool queued = executor.Submit([reactor, handler = std::move(handler)] {
     if (absl::Status alive = reactor->CheckAlive(); !alive.ok()) return reactor->Answer(alive);
@@ -166,6 +203,22 @@ grpc::ServerUnaryReactor* CallPipeline::UnaryLater(const MethodOptions& method,
             [reactor](const absl::StatusOr<Reply>& reply) { reactor->Done(reply); });
   });
   if (!queued) reactor->Answer(QueueFullError());
+  return reactor;
+}
+
+template <class Request, class Reply, class Handler>
+grpc::ServerUnaryReactor* CallPipeline::UnaryNow(const MethodOptions& method,
+                                                 grpc::CallbackServerContext* context,
+                                                 const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
+                                                 const Handler& handler) {
+  auto* reactor = new TypedReactor<Request, Reply>(*this, method, context, out);
+  if (Parsed(reactor, *in) == nullptr) return reactor;
+  if (absl::Status alive = reactor->CheckAlive(); !alive.ok()) {
+    reactor->Answer(alive);
+    return reactor;
+  }
+  handler(*reactor, reactor->request(),
+          [reactor](const absl::StatusOr<Reply>& reply) { reactor->Done(reply); });
   return reactor;
 }
 

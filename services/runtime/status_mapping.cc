@@ -60,8 +60,9 @@ void AddRetryInfo(const ErrorDetails& details, google::rpc::Status& wire) {
 
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }
 
-grpc::Status ToGrpcStatus(const absl::Status& status, absl::string_view log_id) {
-  if (status.ok()) return grpc::Status::OK;
+google::rpc::Status ToRpcStatus(const absl::Status& status, absl::string_view log_id) {
+  google::rpc::Status wire;
+  if (status.ok()) return wire;
   const ErrorDetails details = DetailsOf(status);
   const bool masked = IsMasked(status, details);
   const std::string message =
@@ -74,16 +75,20 @@ grpc::Status ToGrpcStatus(const absl::Status& status, absl::string_view log_id) 
   for (const auto& [name, value] : details.metadata) {
     (*info.mutable_metadata())[name] = Cut(value, kMaxValueBytes);
   }
-  google::rpc::Status wire;
   // A masked error is a bug of ours, whatever code it came with.
-  const auto code =
-      masked ? grpc::StatusCode::INTERNAL : static_cast<grpc::StatusCode>(status.code());
-  wire.set_code(code);
+  wire.set_code(masked ? grpc::StatusCode::INTERNAL : static_cast<int>(status.code()));
   wire.set_message(message);
   wire.add_details()->PackFrom(info);
   AddBadRequest(details, wire);
   AddRetryInfo(details, wire);
-  return grpc::Status(code, message, wire.SerializeAsString());
+  return wire;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status, absl::string_view log_id) {
+  if (status.ok()) return grpc::Status::OK;
+  const google::rpc::Status wire = ToRpcStatus(status, log_id);
+  return grpc::Status(static_cast<grpc::StatusCode>(wire.code()), wire.message(),
+                      wire.SerializeAsString());
 }
 
 }  // namespace parley::runtime

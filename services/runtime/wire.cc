@@ -7,6 +7,16 @@
 #include "absl/strings/str_join.h"
 
 namespace parley::runtime {
+namespace {
+
+// Timestamps reach from the beginning of year 1 to the end of year 9999, durations about 10,000
+// years.
+constexpr std::int64_t kFirstSecond = -62135596800;
+constexpr std::int64_t kLastSecond = 253402300799;
+constexpr std::int64_t kMaxDurationSeconds = 315576000000;
+constexpr std::int32_t kNanosPerSecond = 1'000'000'000;
+
+}  // namespace
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   const std::int64_t micros = absl::ToUnixMicros(time);
@@ -21,6 +31,38 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   timestamp.set_seconds(seconds);
   timestamp.set_nanos(static_cast<std::int32_t>(rest * 1'000));
   return timestamp;
+}
+
+std::optional<absl::Time> FromTimestamp(absl::string_view field,
+                                        const google::protobuf::Timestamp& time,
+                                        Violations& violations) {
+  if (time.seconds() < kFirstSecond || time.seconds() > kLastSecond || time.nanos() < 0 ||
+      time.nanos() >= kNanosPerSecond) {
+    violations.Add(field, "must be a time between the years 1 and 9999, with 0 to 999999999 nanos");
+    return std::nullopt;
+  }
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+std::optional<absl::Duration> FromDuration(absl::string_view field,
+                                           const google::protobuf::Duration& duration,
+                                           Violations& violations) {
+  const std::int64_t seconds = duration.seconds();
+  const std::int32_t nanos = duration.nanos();
+  const bool same_sign = (seconds <= 0 && nanos <= 0) || (seconds >= 0 && nanos >= 0);
+  if (!same_sign || seconds < -kMaxDurationSeconds || seconds > kMaxDurationSeconds ||
+      nanos <= -kNanosPerSecond || nanos >= kNanosPerSecond) {
+    violations.Add(field, "must be a duration whose seconds and nanos agree in sign");
+    return std::nullopt;
+  }
+  return absl::Seconds(seconds) + absl::Nanoseconds(nanos);
+}
+
+google::protobuf::Duration ToDuration(absl::Duration duration) {
+  google::protobuf::Duration result;
+  result.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  result.set_nanos(static_cast<std::int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return result;
 }
 
 std::set<std::string> FieldsToUpdate(const google::protobuf::FieldMask* mask,

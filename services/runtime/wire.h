@@ -20,6 +20,16 @@ namespace parley::runtime {
 // To the microsecond, as the database keeps it.
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 
+// Those of a request. nullopt, and a violation for `field`, if it is out of the type's range.
+std::optional<absl::Time> FromTimestamp(absl::string_view field,
+                                        const google::protobuf::Timestamp& time,
+                                        Violations& violations);
+std::optional<absl::Duration> FromDuration(absl::string_view field,
+                                           const google::protobuf::Duration& duration,
+                                           Violations& violations);
+
+google::protobuf::Duration ToDuration(absl::Duration duration);
+
 // The fields that an update is to change. Without a mask: those of `populated`. "*": all of
 // `changeable`. Adds a violation for `update_mask` for each path that is not in `changeable`.
 std::set<std::string> FieldsToUpdate(const google::protobuf::FieldMask* mask,

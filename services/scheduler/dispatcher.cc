@@ -4,10 +4,10 @@
 #include <map>
 #include <utility>
 
+#include "base/random_token.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
 #include "services/runtime/request_parser.h"
-#include "services/scheduler/lease_token.h"
 
 namespace parley::scheduler {
 namespace {
@@ -193,7 +193,7 @@ absl::StatusOr<Dispatcher::Claim> Dispatcher::ClaimFor(LeaseDemand& demand) {
     return Claim::kAllAskedFor;
   }
   LeasedTasks leased;
-  leased.token = NewLeaseToken();
+  leased.token = NewRandomToken();
   const absl::Time asked = absl::Now();
   PARLEY_ASSIGN_OR_RETURN(leased.tasks, tasks_.ClaimTasks({.queues = demand.queues,
                                                            .max_tasks = demand.max_tasks,

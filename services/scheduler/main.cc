@@ -6,6 +6,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/string_view.h"
+#include "base/local_time.h"
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
@@ -16,7 +17,6 @@
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
 #include "services/scheduler/dispatcher.h"
-#include "services/scheduler/local_time.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
 #include "services/scheduler/worker_service.h"
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   const runtime::Config config =
       runtime::ParseConfigOrExit(argc, argv, "parley-schedulerd", "127.0.0.1:50053",
                                  {{"time-zone", "TZ", "IANA zone of local times that name none",
-                                   &time_zone, scheduler::IsKnownTimeZone}});
+                                   &time_zone, IsKnownTimeZone}});
   runtime::InitLog("parley-schedulerd", config.log_level);
 
   // A connection for each thread that works on calls, the dispatcher, the reaper, the health probe.

@@ -26,10 +26,10 @@ pb::Task ToProto(const Task& task);
 NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations);
 LeaseRequest FromProto(const pb::LeaseTasksRequest& request, Violations& violations);
 std::optional<TaskState> FilterFromProto(pb::TaskState state, Violations& violations);
+// A valid lease duration in place of what is not in a Duration's range: one violation is enough.
 absl::Duration DurationFromProto(absl::string_view field,
                                  const google::protobuf::Duration& duration,
                                  Violations& violations);
-google::protobuf::Duration DurationToProto(absl::Duration duration);
 
 // A digest of what the caller asked for, as it was put: a delay, not the instant it leads to.
 std::string FingerprintOf(const pb::CreateTaskRequest& request);

@@ -6,9 +6,10 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/local_time.h"
 #include "base/text.h"
-#include "services/scheduler/local_time.h"
 
 namespace parley::scheduler {
 namespace {
@@ -40,6 +41,14 @@ void CheckQueue(absl::string_view field, absl::string_view queue, Violations& vi
   }
 }
 
+// A queue that callers may put tasks into, or take them from.
+void CheckOpenQueue(absl::string_view field, absl::string_view queue, Violations& violations) {
+  CheckQueue(field, queue, violations);
+  if (absl::StartsWith(queue, kReservedQueuePrefix)) {
+    violations.Add(field, "must not begin with \"parley.\", which is reserved for the suite's own");
+  }
+}
+
 void CheckHeaders(const std::map<std::string, std::string>& headers, Violations& violations) {
   if (headers.size() > kMaxHeaders) violations.Add("headers", "must have at most 64 entries");
   std::size_t bytes = 0;
@@ -55,7 +64,7 @@ void CheckHeaders(const std::map<std::string, std::string>& headers, Violations&
 }  // namespace
 
 void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& violations) {
-  CheckQueue("queue", task.queue, violations);
+  CheckOpenQueue("queue", task.queue, violations);
   CheckText("name", task.name, {.min = 1, .max = kMaxTaskName}, violations);
   if (task.payload.size() > kMaxPayload) violations.Add("payload", "must be at most 1 MiB");
   CheckHeaders(task.headers, violations);
@@ -82,7 +91,7 @@ void PrepareLeaseRequest(LeaseRequest& request, Violations& violations) {
     violations.Add("queues", "must name 1 to 20 queues");
   }
   for (std::size_t i = 0; i < std::min(request.queues.size(), kMaxLeaseQueues); ++i) {
-    CheckQueue(absl::StrCat("queues[", i, "]"), request.queues[i], violations);
+    CheckOpenQueue(absl::StrCat("queues[", i, "]"), request.queues[i], violations);
   }
   std::unordered_set<std::string> seen;
   std::erase_if(request.queues,

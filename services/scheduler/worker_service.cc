@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "services/runtime/wire.h"
 #include "services/scheduler/task_rules.h"
 
 namespace parley::scheduler {
@@ -20,7 +21,7 @@ pb::LeaseTasksResponse ToProto(const LeasedTasks& leased) {
     pb::Lease& lease = *response.add_leases();
     *lease.mutable_task() = scheduler::ToProto(task);
     lease.set_lease_token(leased.token);
-    *lease.mutable_lease_duration() = DurationToProto(leased.lease_left);
+    *lease.mutable_lease_duration() = runtime::ToDuration(leased.lease_left);
   }
   return response;
 }

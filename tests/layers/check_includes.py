@@ -46,17 +46,27 @@ ROOMS = {
         {"base"},
         {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "system"},
     ),
+    # What services share beyond the runtime; it knows the tasks, and none of the services.
+    "services/jobs": (
+        {"base", "db/model", "db/core", "db/repository", "services/runtime"},
+        {"system"},
+    ),
+    "services/jobs convert": (
+        {"services/jobs", "base", "db/model", "services/runtime"},
+        {"protobuf", "proto"},
+    ),
 }
 # A service's files by what they are for. "own" is the service's folder.
 PARTS = {
     "rules": ({"own", "base", "db/model"}, {"utf8proc"}),
-    "convert": ({"own", "base", "db/model", "services/runtime"}, {"protobuf", "proto"}),
+    "convert": ({"own", "base", "db/model", "services/jobs", "services/runtime"}, {"protobuf", "proto"}),
     "main": (
-        {"own", "base", "db/model", "db/core", "db/repository", "db/migrator", "services/runtime"},
+        {"own", "base", "db/model", "db/core", "db/repository", "db/migrator", "services/jobs",
+         "services/runtime"},
         {"system"},
     ),
     "service": (
-        {"own", "base", "db/model", "db/repository", "services/runtime"},
+        {"own", "base", "db/model", "db/repository", "services/jobs", "services/runtime"},
         {"grpc", "protobuf", "proto", "sodium", "system"},
     ),
 }
@@ -72,6 +82,8 @@ def room_of(path):
     if parts[0] == "base":
         return "base"
     folder = "/".join(parts[:2])
+    if folder == "services/jobs" and pathlib.PurePosixPath(path).stem.endswith("_convert"):
+        return "services/jobs convert"
     if folder in ROOMS:
         return folder
     if parts[0] == "services" and len(parts) > 2 and parts[1] in SERVICES:

@@ -35,7 +35,10 @@ class CheckIncludes(unittest.TestCase):
         self.assertPasses("db/core/session.cc", "soci/soci.h", "libpq-fe.h", "db/model/page.h")
         self.assertPasses("db/repository/chat_repository.cc", "db/core/session.h", "soci/soci.h")
         self.assertPasses("services/runtime/host.cc", "grpcpp/grpcpp.h", "base/mutex.h")
+        self.assertPasses("services/jobs/worker.cc", "db/repository/task_repository.h")
+        self.assertPasses("services/jobs/time_convert.cc", "parley/scheduler/v1/task.pb.h")
         self.assertPasses("services/chat/chat_rules.cc", "db/model/chat.h")
+        self.assertPasses("services/chat/user_eraser.cc", "services/jobs/worker.h")
         self.assertPasses("services/chat/main.cc", "services/chat/chat_service.h", "db/core/dsn.h")
 
     def test_edges_against_the_plan_fail(self):
@@ -51,6 +54,11 @@ class CheckIncludes(unittest.TestCase):
             ("services/runtime/host.cc", "db/core/dsn.h"),
             ("services/runtime/host.cc", "services/chat/chat_service.h"),
             ("services/runtime/host.cc", "parley/chat/v1/chat.pb.h"),
+            ("services/jobs/worker.cc", "services/chat/chat_service.h"),
+            ("services/jobs/worker.cc", "parley/scheduler/v1/task.pb.h"),
+            ("services/jobs/time_convert.cc", "db/repository/task_repository.h"),
+            ("services/runtime/host.cc", "services/jobs/worker.h"),
+            ("services/chat/chat_rules.cc", "services/jobs/worker.h"),
             ("services/chat/chat_rules.cc", "grpcpp/grpcpp.h"),
             ("services/chat/chat_rules.cc", "db/repository/chat_repository.h"),
             ("services/chat/chat_convert.cc", "soci/soci.h"),

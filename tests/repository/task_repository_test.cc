@@ -33,8 +33,8 @@ TEST_F(TaskRepositoryTest, KeepsEverythingThatATaskWasCreatedWith) {
   task.headers = {{"a \"b\"", "c\\d :x 'e'"}, {"\xc3\xa4", ""}};
   task.run_time = absl::FromUnixMicros(253402300799999999);  // the last of year 9999
   task.priority = 9;
-  task.local_time = TaskLocalTime{"9999-12-31T23:59:59.999999", "UTC", GapPolicy::kReject,
-                                  FoldPolicy::kSecond, LocalTimeResolution::kAmbiguous};
+  task.local_time = LocalTime{"9999-12-31T23:59:59.999999", "UTC", GapPolicy::kReject,
+                              FoldPolicy::kSecond, LocalTimeResolution::kAmbiguous};
   const Task created = Create(task);
   const absl::StatusOr<Task> read = tasks_.GetTask(created.id, Deadline());
   ASSERT_THAT(read, IsOk());

@@ -1,3 +1,6 @@
 parley_test(chat_service_test
   SOURCES chat_service_test.cc
   LINKS parley::chat parley::test_support)
+parley_test(erase_service_test
+  SOURCES erase_service_test.cc
+  LINKS parley::chat parley::test_support)

@@ -7,6 +7,8 @@
 #include <set>
 #include <string>
 
+#include "db/repository/event_repository.h"
+#include "db/repository/notifier.h"
 #include "services/chat/user_service.h"
 #include "tests/support/service_client.h"
 #include "tests/support/temp_database.h"
@@ -60,8 +62,10 @@ class ChatServices : public ::testing::Test {
   db::UserRepository user_repository_{database_.pool()};
   db::ChatRepository chat_repository_{database_.pool()};
   PasswordHasher hasher_;
-  UserService user_service_{user_calls_, executor_, user_repository_, hasher_};
-  ChatService chat_service_{chat_calls_, chat_repository_};
+  db::ErasureRepository erasures_{database_.pool()};
+  UserService user_service_{user_calls_, executor_, user_repository_, hasher_, {erasures_, [] {}}};
+  db::Notifier moves_{database_.pool(), db::kMemberChannel};
+  ChatService chat_service_{chat_calls_, chat_repository_, moves_};
   InProcessServer server_{{&user_service_, &chat_service_}};
   std::unique_ptr<v1::UserService::Stub> users_ = v1::UserService::NewStub(server_.channel());
   std::unique_ptr<v1::ChatService::Stub> chats_ = v1::ChatService::NewStub(server_.channel());

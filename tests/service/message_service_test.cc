@@ -46,7 +46,17 @@ class Messages : public ::testing::Test {
   runtime::Executor executor_{{.threads = 4}};
   runtime::CallPipeline calls_{{.service = "parley.message.v1.MessageService"}, executor_};
   db::MessageRepository repository_{database_.pool()};
-  MessageService service_{calls_, repository_};
+  db::SearchRepository search_{database_.pool(), "simple"};
+  db::ScheduledMessageRepository scheduled_{database_.pool()};
+  db::EventRepository events_{database_.pool()};
+  db::Notifier notifier_{database_.pool(), db::kMessageChannel};
+  WatchHub watches_{events_, notifier_};
+  MessageService service_{calls_,
+                          {.messages = repository_,
+                           .search = search_,
+                           .scheduled = scheduled_,
+                           .watches = watches_,
+                           .default_zone = "UTC"}};
   InProcessServer server_{{&service_}};
   std::unique_ptr<v1::MessageService::Stub> stub_ = v1::MessageService::NewStub(server_.channel());
   const std::int64_t ann_ = parley::testing::NewUser(database_.pool(), "ann");

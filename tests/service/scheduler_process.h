@@ -21,6 +21,7 @@
 #include "google/rpc/status.pb.h"
 #include "services/runtime/call.h"
 #include "services/runtime/executor.h"
+#include "services/runtime/wire.h"
 #include "services/scheduler/dispatcher.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
@@ -117,8 +118,8 @@ class SchedulerTest : public ::testing::Test {
     pb::LeaseTasksRequest request;
     request.add_queues(queue);
     request.set_max_tasks(max_tasks);
-    *request.mutable_wait_for() = scheduler::DurationToProto(wait_for);
-    *request.mutable_lease_duration() = scheduler::DurationToProto(lease_duration);
+    *request.mutable_wait_for() = runtime::ToDuration(wait_for);
+    *request.mutable_lease_duration() = runtime::ToDuration(lease_duration);
     grpc::ClientContext context;
     pb::LeaseTasksResponse response;
     const grpc::Status status = process.worker().LeaseTasks(&context, request, &response);

@@ -62,7 +62,7 @@ class WorkerTest : public SchedulerTest {
     pb::ExtendLeaseRequest request;
     request.set_task_id(lease.task().id());
     request.set_lease_token(lease.lease_token());
-    *request.mutable_lease_duration() = scheduler::DurationToProto(duration);
+    *request.mutable_lease_duration() = runtime::ToDuration(duration);
     grpc::ClientContext context;
     return process_.worker().ExtendLease(&context, request, task);
   }
@@ -128,7 +128,7 @@ TEST_F(WorkerTest, AWaitingWorkerGetsALaterTaskAtItsTime) {
   for (SchedulerProcess* creator : {&process_, &other}) {
     auto waiting = StartWaiting(process_);
     pb::CreateTaskRequest request = NewTaskRequest();
-    *request.mutable_delay() = scheduler::DurationToProto(absl::Milliseconds(700));
+    *request.mutable_delay() = runtime::ToDuration(absl::Milliseconds(700));
     const pb::Task task = Create(*creator, request);
     const Answer answer = waiting.get();
     ASSERT_THAT(answer.leases, SizeIs(1));
@@ -170,7 +170,7 @@ TEST_F(WorkerTest, ManyWaitingWorkersOfTwoProcessesNeverGetATaskTwice) {
   }
   for (int i = 0; i < kTasks; ++i) {
     pb::CreateTaskRequest request = NewTaskRequest();
-    *request.mutable_delay() = scheduler::DurationToProto(absl::Milliseconds(10 * (i % 20)));
+    *request.mutable_delay() = runtime::ToDuration(absl::Milliseconds(10 * (i % 20)));
     Create(i % 3 == 0 ? other : process_, request);
   }
   for (std::thread& worker : workers) worker.join();

@@ -13,13 +13,15 @@ OURS = "system-test"  # application_name of the tests' own connections
 
 
 class Database:
-    """A database of its own, migrated by parley-migrate unless told otherwise."""
+    """A database of its own, migrated by parley-migrate unless told otherwise; in the cluster of the
+    tests, or in that of a URL."""
 
     _numbers = itertools.count()
 
-    def __init__(self, subject, migrate=True):
+    def __init__(self, subject, migrate=True, cluster_url=None):
         self.name = f"sys_{subject}_{os.getpid()}_{next(self._numbers)}"
-        parts = urllib.parse.urlsplit(programs.setting("PARLEY_TEST_DATABASE_URL"))
+        parts = urllib.parse.urlsplit(
+            cluster_url or programs.setting("PARLEY_TEST_DATABASE_URL"))
         self._admin_url = parts.geturl()
         self.url = parts._replace(path="/" + self.name).geturl()
         self._connections = (

@@ -243,7 +243,7 @@ class SystemTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.database = Database(cls.__name__.lower(), cls.migrated)
+        cls.database = cls.new_database()
         cls.addClassCleanup(cls.database.drop)
         for name in cls.runs:
             service = Service(name, cls.database.url)
@@ -251,6 +251,11 @@ class SystemTest(unittest.TestCase):
             setattr(cls, name, service)
             for client in CLIENTS[name]:
                 setattr(cls, client, getattr(service, client))
+
+    @classmethod
+    def new_database(cls):
+        """A class that needs another one overrides this."""
+        return Database(cls.__name__.lower(), cls.migrated)
 
     @staticmethod
     def _release(service):

@@ -66,21 +66,39 @@ class OverloadTest(harness.SystemTest, harness.People):
         self.assertEqual(self.texts(), {"after"})
 
     def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(self):
-        service = self.start("messaged", "--workers", "1", "--queue", "1")
+        service = self.start("messaged", "--queue", "1")  # five for the lane that sends
         with self.database.locked("chats", self.chat.id):
             running = self.begin(service, "0")
             self.wait_until_blocked()
-            others = [self.begin(service, str(i)) for i in range(1, 6)]
-            refused = harness.poll("all but the queued call to be refused", lambda: (
-                lambda done: done if len(done) == 4 else None)([c for c in others if c.done()]))
+            others = [self.begin(service, str(i)) for i in range(1, 20)]
+            # What is being tried at that moment does not count.
+            refused = harness.poll("most calls to be refused", lambda: (
+                lambda done: done if len(done) >= 19 - 2 * 5 else None)(
+                    [c for c in others if c.done()]))
             for call in refused:
                 failure = harness.Failure().read(call.exception())
                 self.check_failure(failure, "RESOURCE_EXHAUSTED", "QUEUE_FULL")
                 self.assertGreater(failure.retry_delay, 0)
             self.assertFalse(running.done())
-        accepted = [running, *(call for call in others if call not in refused)]
-        self.assertEqual(sorted(call.result().seq for call in accepted), [1, 2])
-        self.assertEqual(len(self.texts()), 2)
+        accepted = [c for c in [running, *others] if c.exception() is None]
+        self.assertEqual(sorted(call.result().seq for call in accepted),
+                         list(range(1, len(accepted) + 1)))
+        self.assertEqual(len(self.texts()), len(accepted))
+
+    def test_a_full_queue_of_a_worker_refuses_too(self):
+        service = self.start("messaged", "--workers", "1", "--queue", "1")
+        message = self.begin(service, "x").result()
+        edit = {"message": {"id": message.id, "text": "y"}, "user_id": self.owner.id}
+        with self.database.locked("chats", self.chat.id):
+            running = service.messages.begin("UpdateMessage", **edit)
+            self.wait_until_blocked()
+            others = [service.messages.begin("UpdateMessage", **edit) for _ in range(5)]
+            refused = harness.poll("all but the queued call to be refused", lambda: (
+                lambda done: done if len(done) == 4 else None)([c for c in others if c.done()]))
+            for call in refused:
+                failure = harness.Failure().read(call.exception())
+                self.check_failure(failure, "RESOURCE_EXHAUSTED", "QUEUE_FULL")
+        self.assertEqual(running.result().revision, 2)
 
     def test_a_late_call_in_the_queue_does_no_work(self):
         service = self.start("messaged", "--workers", "1", "--queue", "10")

@@ -9,7 +9,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "services/scheduler/lease_token.h"
+#include "base/random_token.h"
+#include "services/runtime/wire.h"
 #include "services/scheduler/task_convert.h"
 #include "tests/support/status_matchers.h"
 
@@ -110,7 +111,7 @@ TEST(NewTaskTest, NamesEveryFieldThatIsWrong) {
   task.priority = 10;
   task.max_attempts = 101;
   task.delay = absl::Seconds(-1);
-  task.local_time = TaskLocalTime();
+  task.local_time = LocalTime();
   const absl::Status status = Check(task);
   for (const char* field :
        {"queue", "name", "priority", "max_attempts", "delay", "local_time.date_time"}) {
@@ -129,7 +130,7 @@ TEST(NewTaskTest, MayNotBeDelayedForMoreThanTenYears) {
 TEST(NewTaskTest, RunsWhenItsLocalTimeComes) {
   Violations violations;
   NewTask task = GoodTask();
-  task.local_time = TaskLocalTime();
+  task.local_time = LocalTime();
   task.local_time->date_time = "2026-07-01T12:00:00";
   PrepareNewTask("Europe/Berlin", task, violations);
   ASSERT_TRUE(violations.empty());
@@ -168,7 +169,7 @@ TEST(LeaseRequestTest, NamesEveryFieldThatIsWrong) {
 
 TEST(LeaseKeyTest, IsAPositiveIdAndAToken) {
   Violations good;
-  CheckLeaseKey(1, NewLeaseToken(), good);
+  CheckLeaseKey(1, NewRandomToken(), good);
   EXPECT_TRUE(good.empty());
   for (const char* token :
        {"", "x", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"}) {
@@ -179,7 +180,26 @@ TEST(LeaseKeyTest, IsAPositiveIdAndAToken) {
   }
 }
 
-TEST(LeaseKeyTest, TokensDoNotRepeat) { EXPECT_NE(NewLeaseToken(), NewLeaseToken()); }
+TEST(QueueTest, ThoseOfTheSuiteAreReserved) {
+  Violations violations;
+  NewTask task;
+  task.queue = "parley.erase-user";
+  task.name = "n";
+  PrepareNewTask("UTC", task, violations);
+  EXPECT_THAT(violations.ToStatus(), Violates("queue"));
+  Violations lease_violations;
+  LeaseRequest request;
+  request.queues = {"a", "parley.x"};
+  PrepareLeaseRequest(request, lease_violations);
+  EXPECT_THAT(lease_violations.ToStatus(), Violates("queues[1]"));
+  Violations none;
+  task.queue = "parley";
+  PrepareNewTask("UTC", task, none);
+  CheckQueueFilter("parley.erase-user", none);
+  EXPECT_TRUE(none.empty());
+}
+
+TEST(LeaseKeyTest, TokensDoNotRepeat) { EXPECT_NE(NewRandomToken(), NewRandomToken()); }
 
 TEST(TaskPageTest, HasALimitOfTwentyAndAMaximumOfAHundred) {
   for (const auto& [asked, limit] : {std::pair(0, 20), std::pair(7, 7), std::pair(101, 100)}) {
@@ -243,7 +263,7 @@ TEST(TaskConvertTest, DurationsComeBackAsTheyWent) {
   for (const absl::Duration duration :
        {absl::ZeroDuration(), absl::Milliseconds(1500), absl::Milliseconds(-1500)}) {
     Violations violations;
-    EXPECT_EQ(DurationFromProto("d", DurationToProto(duration), violations), duration);
+    EXPECT_EQ(DurationFromProto("d", runtime::ToDuration(duration), violations), duration);
     EXPECT_TRUE(violations.empty());
   }
 }

@@ -11,8 +11,10 @@ ORDER BY id
 FOR SHARE;
 
 -- name: InsertChat
-INSERT INTO chats (id, title, description, chat_type, creator_user_id, user_count)
-VALUES (:id, :title, :description, :chat_type, :creator_user_id, :user_count);
+INSERT INTO chats (id, title, description, chat_type, creator_user_id, user_count, retention_us,
+                   purge_at)
+VALUES (:id, :title, :description, :chat_type, :creator_user_id, :user_count, :retention_us::bigint,
+        CASE WHEN :retention_us::bigint IS NOT NULL THEN now() END);
 
 -- name: InsertMembers
 INSERT INTO chat_user (chat_id, user_id, role)
@@ -21,6 +23,7 @@ FROM unnest(:user_ids::bigint[]) AS member (id);
 
 -- name: GetChat
 SELECT id, title, description, chat_type, creator_user_id, user_count, version,
+       coalesce(retention_us, 0) AS retention_us,
        (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
 FROM chats
@@ -44,6 +47,7 @@ ORDER BY member.chat_id, u.id;
 
 -- name: BatchGetChats
 SELECT id, title, description, chat_type, creator_user_id, user_count, version,
+       coalesce(retention_us, 0) AS retention_us,
        (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
 FROM chats
@@ -51,6 +55,7 @@ WHERE id = ANY (:ids::bigint[]);
 
 -- name: ListChats
 SELECT id, title, description, chat_type, creator_user_id, user_count, version,
+       coalesce(retention_us, 0) AS retention_us,
        (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
 FROM chats
@@ -60,6 +65,7 @@ OFFSET :offset LIMIT :limit;
 
 -- name: ListUserChats
 SELECT c.id, c.title, c.description, c.chat_type, c.creator_user_id, c.user_count, c.version,
+       coalesce(c.retention_us, 0) AS retention_us,
        (extract(epoch FROM c.created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM c.updated_at) * 1000000)::bigint AS update_us
 FROM chat_user AS member
@@ -82,6 +88,7 @@ OFFSET :offset LIMIT :limit;
 -- name: LockChat
 -- Everything that changes a chat, its members or its messages goes through this lock.
 SELECT id, title, description, chat_type, creator_user_id, user_count, version,
+       coalesce(retention_us, 0) AS retention_us,
        (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us
 FROM chats
@@ -95,22 +102,28 @@ SET title = COALESCE(:title::text, title),
     description = CASE WHEN :set_description::integer = 1 THEN :description::text
                        ELSE description END,
     chat_type = COALESCE(:chat_type::text, chat_type),
+    retention_us = CASE WHEN :set_retention::integer = 1 THEN :retention_us::bigint
+                        ELSE retention_us END,
+    purge_at = CASE WHEN :set_retention::integer = 1 THEN now() ELSE purge_at END,
     version = version + 1,
     updated_at = now()
 WHERE id = :id
-  AND (title, description, chat_type) IS DISTINCT FROM
+  AND (title, description, chat_type, retention_us) IS DISTINCT FROM
       (COALESCE(:title::text, title),
        CASE WHEN :set_description::integer = 1 THEN :description::text ELSE description END,
-       COALESCE(:chat_type::text, chat_type));
+       COALESCE(:chat_type::text, chat_type),
+       CASE WHEN :set_retention::integer = 1 THEN :retention_us::bigint ELSE retention_us END);
 
 -- name: DeleteChat
 -- Memberships and messages go with it.
 DELETE FROM chats WHERE id = :id;
 
 -- name: InsertMember
--- Changes nothing for who is a member already.
-INSERT INTO chat_user (chat_id, user_id, role)
-VALUES (:chat_id, :user_id, :role)
+-- Changes nothing for who is a member already. What was said before the member came is not unread.
+INSERT INTO chat_user (chat_id, user_id, role, read_seq, joined_seq, joined_event)
+SELECT id, :user_id::bigint, :role::text, last_seq, last_seq, last_event
+FROM chats
+WHERE id = :chat_id::bigint
 ON CONFLICT (chat_id, user_id) DO NOTHING;
 
 -- name: DeleteMember

@@ -157,9 +157,10 @@ RETURNING
   t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
 
 -- name: FailTask
+-- `final`: it is not to be tried again, whatever attempts are left.
 UPDATE tasks AS t
-SET state = CASE WHEN t.attempt < t.max_attempts THEN 'pending' ELSE 'dead' END,
-    run_at = CASE WHEN t.attempt < t.max_attempts
+SET state = CASE WHEN t.attempt < t.max_attempts AND :final::int = 0 THEN 'pending' ELSE 'dead' END,
+    run_at = CASE WHEN t.attempt < t.max_attempts AND :final::int = 0
                   THEN now() + :retry_us::bigint * interval '1 microsecond' ELSE t.run_at END,
     lease_token = NULL, lease_until = NULL, last_error = :error::text, updated_at = now()
 WHERE t.id = :id::bigint AND t.state = 'running' AND t.lease_token = :token::text

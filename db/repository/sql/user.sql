@@ -104,7 +104,11 @@ RETURNING id, login, name, status, version,
           (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
 
 -- name: FindMessageOfUser
-SELECT id FROM messages WHERE user_id = :id LIMIT 1;
+-- Or one that is to be sent, or was.
+(SELECT id FROM messages WHERE user_id = :id LIMIT 1)
+UNION ALL
+(SELECT id FROM scheduled_messages WHERE user_id = :id LIMIT 1)
+LIMIT 1;
 
 -- name: ListChatsToLeave
 SELECT chat_id AS id FROM chat_user WHERE user_id = :id ORDER BY chat_id;

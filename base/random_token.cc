@@ -1,4 +1,4 @@
-#include "services/scheduler/lease_token.h"
+#include "base/random_token.h"
 
 #include <sodium.h>
 
@@ -8,9 +8,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
 
-namespace parley::scheduler {
+namespace parley {
 
-std::string NewLeaseToken() {
+std::string NewRandomToken() {
   static const bool ready = sodium_init() >= 0;  // once; fails only where there is no randomness
   if (!ready) std::abort();
   std::array<char, 16> bytes;
@@ -18,4 +18,4 @@ std::string NewLeaseToken() {
   return absl::BytesToHexString(absl::string_view(bytes.data(), bytes.size()));
 }
 
-}  // namespace parley::scheduler
+}  // namespace parley

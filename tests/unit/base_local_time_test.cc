@@ -1,5 +1,3 @@
-#include "services/scheduler/local_time.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,9 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/local_time.h"
 #include "tests/support/status_matchers.h"
 
-namespace parley::scheduler {
+namespace parley {
 namespace {
 
 using ::parley::testing::Violates;
@@ -107,8 +106,8 @@ constexpr Case kCases[] = {
     {"UTC", "2026-03-29T02:30:00", kUnique, "2026-03-29T02:30:00Z", "2026-03-29T02:30:00Z"},
 };
 
-TaskLocalTime Local(const std::string& zone, const std::string& date_time) {
-  TaskLocalTime local;
+LocalTime Local(const std::string& zone, const std::string& date_time) {
+  LocalTime local;
   local.time_zone = zone;
   local.date_time = date_time;
   return local;
@@ -119,7 +118,7 @@ std::string AsUtc(absl::Time time) {
 }
 
 // What was wrong with a local time.
-absl::Status Refusal(const TaskLocalTime& local) {
+absl::Status Refusal(const LocalTime& local) {
   Violations violations;
   const bool resolved = ResolveLocalTime(local, "UTC", violations).has_value();
   EXPECT_EQ(resolved, violations.empty());
@@ -130,7 +129,7 @@ class LocalTimeCase : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LocalTimeCase, IsResolvedByThePolicies) {
   const Case& test = GetParam();
-  TaskLocalTime local = Local(test.zone, test.date_time);
+  LocalTime local = Local(test.zone, test.date_time);
   for (const FoldPolicy fold : {FoldPolicy::kFirst, FoldPolicy::kSecond}) {
     local.fold_policy = fold;
     Violations violations;
@@ -143,7 +142,7 @@ TEST_P(LocalTimeCase, IsResolvedByThePolicies) {
 
 TEST_P(LocalTimeCase, IsRefusedOnlyIfItsPolicySaysSo) {
   const Case& test = GetParam();
-  TaskLocalTime local = Local(test.zone, test.date_time);
+  LocalTime local = Local(test.zone, test.date_time);
   local.gap_policy = GapPolicy::kReject;
   EXPECT_EQ(Refusal(local).ok(), test.resolution != kShifted);
   local.gap_policy = GapPolicy::kShift;
@@ -224,4 +223,4 @@ TEST(LocalTimeTest, TellsAllThatIsWrong) {
 }
 
 }  // namespace
-}  // namespace parley::scheduler
+}  // namespace parley

@@ -1,4 +1,4 @@
-#include "services/scheduler/local_time.h"
+#include "base/local_time.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/civil_time.h"
 
-namespace parley::scheduler {
+namespace parley {
 namespace {
 
 constexpr char kDateTimeField[] = "local_time.date_time";
@@ -98,8 +98,8 @@ std::optional<CivilTime> ParseDateTime(absl::string_view text) {
 }
 
 // Applies the policies; nullopt, and a violation, if they refuse.
-std::optional<absl::Time> ApplyPolicies(const absl::TimeZone::TimeInfo& info,
-                                        TaskLocalTime& local_time, Violations& violations) {
+std::optional<absl::Time> ApplyPolicies(const absl::TimeZone::TimeInfo& info, LocalTime& local_time,
+                                        Violations& violations) {
   switch (info.kind) {
     case absl::TimeZone::TimeInfo::UNIQUE:
       local_time.resolution = LocalTimeResolution::kUnique;
@@ -135,7 +135,7 @@ bool IsKnownTimeZone(absl::string_view name) {
   return absl::LoadTimeZone(name, &zone);
 }
 
-std::optional<ResolvedLocalTime> ResolveLocalTime(const TaskLocalTime& local_time,
+std::optional<ResolvedLocalTime> ResolveLocalTime(const LocalTime& local_time,
                                                   absl::string_view default_zone,
                                                   Violations& violations) {
   ResolvedLocalTime resolved;
@@ -170,4 +170,4 @@ std::optional<ResolvedLocalTime> ResolveLocalTime(const TaskLocalTime& local_tim
   return resolved;
 }
 
-}  // namespace parley::scheduler
+}  // namespace parley

@@ -1,0 +1,236 @@
+#include "db/core/merge_lane.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "db/core/db_error.h"
+#include "db/core/lane.h"
+#include "db/core/transaction.h"
+
+namespace parley::db {
+namespace {
+
+// How often locks that others hold are asked for.
+constexpr absl::Duration kParkedInterval = absl::Milliseconds(20);
+
+// SQLSTATE 55P03: somebody holds a lock for longer than the lane waits.
+bool IsLockedByOthers(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kAborted && !IsRetryable(status);
+}
+
+absl::Status Expired(const MergeOp& op) {
+  if (op.in_doubt) return LostCommit(OnLostCommit::kSafeToRetry);
+  if (op.IsAbandoned()) {
+    return Error(absl::StatusCode::kCancelled, reason::kCancelled, "the caller has left");
+  }
+  return DeadlinePassed();
+}
+
+bool Intersects(const std::vector<std::int64_t>& keys, const std::set<std::int64_t>& others) {
+  return std::any_of(keys.begin(), keys.end(),
+                     [&](std::int64_t key) { return others.contains(key); });
+}
+
+}  // namespace
+
+MergeLane::MergeLane(Dsn dsn, Options options, std::unique_ptr<Merger> merger)
+    : dsn_(std::move(dsn)),
+      options_(options),
+      merger_(std::move(merger)),
+      thread_([this] { RunThread(); }) {}
+
+MergeLane::~MergeLane() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    ready_.NotifyAll();
+  }
+  thread_.join();
+}
+
+void MergeLane::Submit(std::unique_ptr<MergeOp> op) {
+  {
+    MutexLock lock(mutex_);
+    if (!stopping_ && waiting_ < options_.queue) {
+      waiting_ += op->weight;
+      queue_.push_back(std::move(op));
+      ready_.NotifyOne();
+      return;
+    }
+  }
+  op->Fail(LaneFull());
+}
+
+bool MergeLane::Gather(Ops& batch) {
+  MutexLock lock(mutex_);
+  while (queue_.empty() && !stopping_ && absl::Now() < try_parked_at_) {
+    ready_.WaitUntil(mutex_, try_parked_at_);
+  }
+  std::size_t rows = 0;
+  while (!queue_.empty() && (rows == 0 || rows + queue_.front()->weight <= options_.batch)) {
+    rows += queue_.front()->weight;
+    batch.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  waiting_ -= rows;
+  return !stopping_ || !batch.empty();
+}
+
+void MergeLane::RunThread() {
+  while (true) {
+    Ops batch;
+    if (!Gather(batch)) break;
+    RunBatch(std::move(batch));
+    if (absl::Now() >= try_parked_at_) TryParked();
+  }
+  for (std::unique_ptr<MergeOp>& op : parked_) op->Fail(Expired(*op));
+}
+
+void MergeLane::RunBatch(Ops batch) {
+  bool renewed = false;
+  while (true) {
+    FailExpired(batch);
+    ParkBehindParked(batch);
+    if (batch.empty()) return;
+    const Attempt attempt = TryBatch(batch, /*now_or_never=*/false);
+    if (attempt.status.ok()) return;
+    if (IsConnectionLost(attempt.status)) {
+      FailLost(batch, attempt);
+    } else if (IsRetryable(attempt.status)) {
+      PauseBeforeRetry();
+    } else if (!connection_->usable() && !std::exchange(renewed, true)) {
+      continue;  // what was prepared was stale; nothing was written
+    } else if (batch.size() > 1) {
+      const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
+      Ops second(std::make_move_iterator(middle), std::make_move_iterator(batch.end()));
+      batch.erase(middle, batch.end());
+      RunBatch(std::move(batch));
+      batch = std::move(second);
+    } else if (IsLockedByOthers(attempt.status)) {
+      return Park(std::move(batch.front()));
+    } else {
+      return batch.front()->Fail(attempt.status);
+    }
+  }
+}
+
+absl::Status MergeLane::EnsureConnected() {
+  if (connection_ != nullptr && connection_->usable() && connection_->LooksAlive()) {
+    return absl::OkStatus();
+  }
+  connection_.reset();
+  PARLEY_ASSIGN_OR_RETURN(connection_, HotConnection::Connect(dsn_, options_.lock_timeout));
+  return absl::OkStatus();
+}
+
+MergeLane::Attempt MergeLane::TryBatch(const Ops& batch, bool now_or_never) {
+  if (absl::Status connected = EnsureConnected(); !connected.ok()) return {connected};
+  std::vector<MergeOp*> ops;
+  absl::Time deadline = absl::InfinitePast();
+  for (const std::unique_ptr<MergeOp>& op : batch) {
+    ops.push_back(op.get());
+    deadline = std::max(deadline, op->deadline);
+  }
+  const std::vector<HotStep> steps = merger_->Build(ops, now_or_never);
+  std::vector<HotResult> results(steps.size());
+  absl::Status status = connection_->Run(steps, deadline, [&](std::size_t step, HotResult result) {
+    results[step] = std::move(result);
+  });
+  if (status.ok()) merger_->Answer(ops, results);
+  return {std::move(status), /*sent=*/true};
+}
+
+void MergeLane::FailExpired(Ops& batch) {
+  const absl::Time now = absl::Now();
+  std::erase_if(batch, [now](const std::unique_ptr<MergeOp>& op) {
+    if (op->deadline > now && !op->IsAbandoned()) return false;
+    op->Fail(Expired(*op));
+    return true;
+  });
+}
+
+void MergeLane::FailLost(Ops& batch, const Attempt& attempt) {
+  std::erase_if(batch, [&](const std::unique_ptr<MergeOp>& op) {
+    if (!attempt.sent) {  // there is no server to be had
+      op->Fail(op->in_doubt ? LostCommit(OnLostCommit::kSafeToRetry) : attempt.status);
+      return true;
+    }
+    if (op->repeatable && !std::exchange(op->in_doubt, true)) return false;
+    op->Fail(LostCommit(op->repeatable ? OnLostCommit::kSafeToRetry : OnLostCommit::kInDoubt));
+    return true;
+  });
+}
+
+void MergeLane::Park(std::unique_ptr<MergeOp> op) {
+  {
+    MutexLock lock(mutex_);
+    waiting_ += op->weight;
+  }
+  parked_.push_back(std::move(op));
+  try_parked_at_ = std::min(try_parked_at_, absl::Now() + kParkedInterval);
+}
+
+void MergeLane::ParkBehindParked(Ops& batch) {
+  if (parked_.empty()) return;
+  std::set<std::int64_t> keys;
+  for (const std::unique_ptr<MergeOp>& op : parked_) {
+    keys.insert(op->keys.begin(), op->keys.end());
+  }
+  std::erase_if(batch, [&](std::unique_ptr<MergeOp>& op) {
+    if (!Intersects(op->keys, keys)) return false;
+    keys.insert(op->keys.begin(), op->keys.end());
+    Park(std::move(op));
+    return true;
+  });
+}
+
+void MergeLane::TryParked() {
+  Ops parked = std::exchange(parked_, {});
+  try_parked_at_ = absl::InfiniteFuture();
+  {
+    MutexLock lock(mutex_);
+    for (const std::unique_ptr<MergeOp>& op : parked) waiting_ -= op->weight;
+  }
+  FailExpired(parked);
+  std::set<std::int64_t> locked;  // by others
+  std::set<std::int64_t> freed;
+  Ops free;
+  for (std::unique_ptr<MergeOp>& op : parked) {
+    const bool behind = Intersects(op->keys, locked);
+    if (!behind && !Intersects(op->keys, freed)) {
+      // One write asks for the locks; those behind it follow together.
+      Ops alone;
+      alone.push_back(std::move(op));
+      const Attempt attempt = TryBatch(alone, /*now_or_never=*/true);
+      op = std::move(alone.front());
+      if (attempt.status.ok()) {
+        freed.insert(op->keys.begin(), op->keys.end());
+        continue;
+      }
+      if (!IsLockedByOthers(attempt.status)) {
+        alone.front() = std::move(op);
+        if (IsConnectionLost(attempt.status)) FailLost(alone, attempt);
+        // RunBatch knows what to do about the rest.
+        if (!alone.empty()) free.push_back(std::move(alone.front()));
+        continue;
+      }
+    }
+    if (behind || !Intersects(op->keys, freed)) {
+      locked.insert(op->keys.begin(), op->keys.end());
+      Park(std::move(op));
+    } else {
+      free.push_back(std::move(op));
+    }
+  }
+  RunBatch(std::move(free));
+}
+
+void MergeLane::PauseBeforeRetry() {
+  std::this_thread::sleep_for(std::chrono::microseconds(absl::Uniform(random_, 1000, 10'000)));
+}
+
+}  // namespace parley::db

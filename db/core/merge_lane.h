@@ -1,0 +1,116 @@
+// The hot lane for writes: many callers' writes merged into one transaction, and one commit.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "db/core/dsn.h"
+#include "db/core/hot_connection.h"
+
+namespace parley::db {
+
+// One caller's write. Ends with Fail, or with what Merger::Answer makes of it.
+struct MergeOp {
+  virtual ~MergeOp() = default;
+  virtual void Fail(const absl::Status& status) = 0;
+  // Whether nobody waits for it any more; what is abandoned in the queue is not written.
+  virtual bool IsAbandoned() const { return false; }
+
+  std::vector<std::int64_t>
+      keys;                 // what it locks, ascending; writes that share a key keep their order
+  std::size_t weight = 1;   // rows; bounds the batch
+  bool repeatable = false;  // writing it again finds what it wrote: a request id
+  absl::Time deadline;
+  bool in_doubt = false;  // the lane's: it was sent, and the answer was lost
+};
+
+// Makes one transaction of many writes. What it cannot do for one of them it tells that one's
+// caller in Answer; an error fails the transaction, and is for what nobody expects. One a lane
+// thread.
+class Merger {
+ public:
+  virtual ~Merger() = default;
+  // `now_or_never`: locks that are taken must not be waited for (SQLSTATE 55P03).
+  virtual std::vector<HotStep> Build(const std::vector<MergeOp*>& ops, bool now_or_never) = 0;
+  // After the commit; results as many as steps. Must not block.
+  virtual void Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>& results) = 0;
+};
+
+// One connection and one thread. Gathers while a batch is in flight; whoever comes to an idle lane
+// waits for nobody.
+//   40001, 40P01          the batch is run again
+//   a lock not obtained   its writes are set aside and tried alone until their deadline, and those
+//                         behind them on the same keys wait with them; all others go on
+//   any other error       the batch is halved until the write at fault is alone
+//   connection lost       before the commit was sent: run again, once. After it: what is repeatable
+//                         is run again and finds what it wrote, if it did; the rest, and what
+//                         cannot be asked again, ends in doubt (transaction.h)
+//
+// Thread-safe.
+class MergeLane {
+ public:
+  struct Options {
+    std::size_t queue = 1000;  // rows that may wait
+    std::size_t batch = 128;   // rows that go together; one write may have more
+    absl::Duration lock_timeout = absl::Milliseconds(100);
+  };
+
+  MergeLane(Dsn dsn, Options options, std::unique_ptr<Merger> merger);
+  ~MergeLane();  // what waits is answered with UNAVAILABLE
+
+  MergeLane(const MergeLane&) = delete;
+  MergeLane& operator=(const MergeLane&) = delete;
+
+  // Takes the write, or fails it at once with RESOURCE_EXHAUSTED. Statuses besides: UNAVAILABLE,
+  // DEADLINE_EXCEEDED (nothing was written), ABORTED (locked by others until the deadline),
+  // UNKNOWN.
+  void Submit(std::unique_ptr<MergeOp> op);
+
+ private:
+  using Ops = std::vector<std::unique_ptr<MergeOp>>;
+  struct Attempt {
+    absl::Status status;
+    bool sent = false;  // and so possibly committed
+  };
+
+  void RunThread();
+  bool Gather(Ops& batch) ABSL_LOCKS_EXCLUDED(mutex_);  // false: the lane is to end
+  // Runs until each write is answered or parked.
+  void RunBatch(Ops batch);
+  Attempt TryBatch(const Ops& batch, bool now_or_never);
+  absl::Status EnsureConnected();
+  // The three ways in which writes leave a batch early.
+  static void FailExpired(Ops& batch);
+  static void FailLost(Ops& batch, const Attempt& attempt);  // keeps what can be asked again
+  void ParkBehindParked(Ops& batch);
+  void Park(std::unique_ptr<MergeOp> op) ABSL_LOCKS_EXCLUDED(mutex_);
+  void TryParked();
+  void PauseBeforeRetry();
+
+  const Dsn dsn_;
+  const Options options_;
+  const std::unique_ptr<Merger> merger_;
+  // The thread's own.
+  std::unique_ptr<HotConnection> connection_;
+  Ops parked_;  // in the order of their arrival
+  absl::Time try_parked_at_ = absl::InfiniteFuture();
+  absl::BitGen random_;
+
+  Mutex mutex_;
+  CondVar ready_;
+  std::deque<std::unique_ptr<MergeOp>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // rows, queued or parked
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace parley::db

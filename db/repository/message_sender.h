@@ -1,0 +1,68 @@
+// Sends, as writes of the hot lane.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "db/core/hot_connection.h"
+#include "db/core/merge_lane.h"
+#include "db/model/message.h"
+
+namespace parley::db {
+
+// One message to be written.
+struct SendParams {
+  std::int64_t chat_id = 0;
+  std::int64_t user_id = 0;
+  std::string text;
+  std::int64_t reply_to_seq = 0;  // 0: none
+  std::string request_id;         // empty: not remembered
+  std::string fingerprint;        // of the content
+};
+
+// Messages of one caller, written with one commit; each has its own outcome.
+struct SendOp : MergeOp {
+  using Outcomes = std::vector<absl::StatusOr<Message>>;  // as many as messages, in their order
+  SendOp(std::vector<SendParams> sends, absl::Time until, std::function<void(Outcomes)> answer,
+         std::function<bool()> is_abandoned);
+  void Fail(const absl::Status& status) override;
+  bool IsAbandoned() const override { return abandoned && abandoned(); }
+
+  std::vector<SendParams> messages;
+  std::function<void(Outcomes)> done;
+  std::function<bool()> abandoned;  // null: never
+};
+
+// Makes one AdvanceChats and one InsertMessages of many SendOps. Belongs to one lane.
+class SendMerger final : public Merger {
+ public:
+  // `language` is a text search configuration of the database.
+  explicit SendMerger(std::string language) : language_(std::move(language)) {}
+  std::vector<HotStep> Build(const std::vector<MergeOp*>& ops, bool now_or_never) override;
+  void Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>& results) override;
+
+ private:
+  // A message of the batch. One whose request id came before in the same batch is not sent to the
+  // database; it gets the outcome of that one.
+  struct Item {
+    const SendParams* params = nullptr;
+    std::size_t twin_of = 0;  // its own index: none
+  };
+
+  void Collect(const std::vector<MergeOp*>& ops);
+  void AddLocks(const std::map<std::int64_t, std::int64_t>& room, bool now_or_never,
+                std::vector<HotStep>& steps) const;
+  HotStep InsertStep() const;
+
+  const std::string language_;
+  std::vector<Item> items_;        // of the batch that was built last
+  std::vector<std::size_t> sent_;  // indexes of the items that went to the database
+};
+
+}  // namespace parley::db
