@@ -15,7 +15,7 @@ struct LoadOptions {
   std::string target;
   std::string scenario;  // for the report
   int in_flight = 64;    // calls at a time; at a fixed rate: at most
-  int channels = 4;      // connections that share them
+  int channels = 2;      // connections that share them
   absl::Duration warm_up = absl::Seconds(1);
   absl::Duration duration = absl::Seconds(5);  // after the warm-up
   // 0: a closed loop, each answer is followed by the next call. Else calls a second, evenly spaced,

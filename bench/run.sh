@@ -180,7 +180,7 @@ describe() {
     awk '$1 == "workers" || $1 == "queue" || $1 == "log-level" {print $1 "=" $NF}' | paste -sd ' ')"
   say "- $CHATS chats of $MESSAGES messages and one of $DEEP; medians of $ROUNDS round(s)," \
     "$DURATION s each after $WARM_UP s of warm-up ($DEPTH_DURATION s for the depths); $IN_FLIGHT calls" \
-    "in flight over 4 connections, $IN_FLIGHT clients of pgbench -M prepared"
+    "in flight over 2 connections, $IN_FLIGHT clients of pgbench -M prepared"
 }
 
 # measure NAME COMMAND...: its output goes to NAME in the round's folder. A failure is noted and shows

@@ -72,6 +72,9 @@ SELECT chat_id, row_number() OVER (PARTITION BY chat_id ORDER BY seq), seq, 'del
 FROM messages
 WHERE deleted;
 
+INSERT INTO tombstone_blocks (chat_id, block, tombstones)
+SELECT chat_id, seq / 16384, count(*) FROM messages WHERE deleted GROUP BY chat_id, seq / 16384;
+
 SELECT definition FROM later
 \gexec
 SELECT setval('users_id_seq', 2001), setval('chats_id_seq', :busy_chat);
@@ -88,6 +91,7 @@ BEGIN
         OR c.last_sent_at <> (SELECT max(created_at) FROM messages AS m WHERE m.chat_id = c.id)
         OR c.last_event <> (SELECT count(*) FROM message_events AS e WHERE e.chat_id = c.id)
         OR c.last_event <> (SELECT count(*) FROM messages AS m WHERE m.chat_id = c.id AND m.deleted)
+        OR c.last_event <> (SELECT sum(tombstones) FROM tombstone_blocks AS b WHERE b.chat_id = c.id)
         OR c.user_count <> (SELECT count(*) FROM chat_user AS u WHERE u.chat_id = c.id)
      LIMIT 1),
     (SELECT 'authors' FROM messages AS m

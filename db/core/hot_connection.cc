@@ -194,6 +194,7 @@ absl::Status HotConnection::Send(const std::vector<HotStep>& steps) {
       return Lost();
     }
   }
+  // Also tries to write it all; what is left is written by Receive.
   return PQpipelineSync(conn()) == 1 ? absl::OkStatus() : Lost();
 }
 
@@ -227,10 +228,14 @@ absl::Status HotConnection::FromResult(const PGresult* result, const Statement& 
   return status;
 }
 
-absl::Status HotConnection::Run(
-    const std::vector<HotStep>& steps, absl::Time deadline,
-    const std::function<void(std::size_t step, HotResult result)>& on_result) {
+absl::Status HotConnection::Run(const std::vector<HotStep>& steps, absl::Time deadline,
+                                const OnResult& on_result) {
   PARLEY_RETURN_IF_ERROR(Send(steps));
+  return Receive(steps, deadline, on_result);
+}
+
+absl::Status HotConnection::Receive(const std::vector<HotStep>& steps, absl::Time deadline,
+                                    const OnResult& on_result) {
   absl::Status first_error;
   std::size_t step = 0;
   while (true) {

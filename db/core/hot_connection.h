@@ -96,8 +96,15 @@ class HotConnection {
   // one transaction: if one fails, or the connection is lost, none has written anything, unless
   // IsConnectionLost: then the commit may have been done. After `deadline` the connection is given
   // up. The statuses are those of StatusFromSqlState.
+  using OnResult = std::function<void(std::size_t step, HotResult result)>;
   absl::Status Run(const std::vector<HotStep>& steps, absl::Time deadline,
-                   const std::function<void(std::size_t step, HotResult result)>& on_result);
+                   const OnResult& on_result);
+
+  // The two halves of Run, for who has something else to do while the server works: the same steps
+  // for both, and nothing else in between.
+  absl::Status Send(const std::vector<HotStep>& steps);
+  absl::Status Receive(const std::vector<HotStep>& steps, absl::Time deadline,
+                       const OnResult& on_result);
 
   // False once the connection is of no use: it is lost, or what is prepared on it is stale.
   bool usable() const { return usable_; }
@@ -108,7 +115,6 @@ class HotConnection {
  private:
   explicit HotConnection(std::unique_ptr<Session> session);
   PGconn* conn() const;
-  absl::Status Send(const std::vector<HotStep>& steps);
   absl::StatusOr<const char*> Prepare(const Statement& statement);
   // Waits until something can be read, writing what is still to be sent.
   absl::Status WaitForInput(absl::Time deadline);

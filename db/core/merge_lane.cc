@@ -82,6 +82,7 @@ bool MergeLane::Gather(Ops& batch) {
 
 void MergeLane::RunThread() {
   while (true) {
+    if (QueueIsEmpty()) AnswerCommitted();
     Ops batch;
     if (!Gather(batch)) break;
     RunBatch(std::move(batch));
@@ -127,20 +128,38 @@ absl::Status MergeLane::EnsureConnected() {
   return absl::OkStatus();
 }
 
-MergeLane::Attempt MergeLane::TryBatch(const Ops& batch, bool now_or_never) {
-  if (absl::Status connected = EnsureConnected(); !connected.ok()) return {connected};
+bool MergeLane::QueueIsEmpty() {
+  MutexLock lock(mutex_);
+  return queue_.empty();
+}
+
+void MergeLane::AnswerCommitted() {
+  if (!committed_) return;
+  committed_->writes.answer(committed_->results);
+  committed_.reset();
+}
+
+MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
+  if (absl::Status connected = EnsureConnected(); !connected.ok()) {
+    AnswerCommitted();
+    return {connected};
+  }
   std::vector<MergeOp*> ops;
   absl::Time deadline = absl::InfinitePast();
   for (const std::unique_ptr<MergeOp>& op : batch) {
     ops.push_back(op.get());
     deadline = std::max(deadline, op->deadline);
   }
-  const std::vector<HotStep> steps = merger_->Build(ops, now_or_never);
-  std::vector<HotResult> results(steps.size());
-  absl::Status status = connection_->Run(steps, deadline, [&](std::size_t step, HotResult result) {
-    results[step] = std::move(result);
-  });
-  if (status.ok()) merger_->Answer(ops, results);
+  MergedWrites writes = merger_->Merge(ops, now_or_never);
+  std::vector<HotResult> results(writes.steps.size());
+  absl::Status status = connection_->Send(writes.steps);
+  AnswerCommitted();  // those before; the server is at work meanwhile
+  if (status.ok()) {
+    status = connection_->Receive(writes.steps, deadline, [&](std::size_t step, HotResult result) {
+      results[step] = std::move(result);
+    });
+  }
+  if (status.ok()) committed_ = {std::move(batch), std::move(writes), std::move(results)};
   return {std::move(status), /*sent=*/true};
 }
 
@@ -205,12 +224,13 @@ void MergeLane::TryParked() {
       // One write asks for the locks; those behind it follow together.
       Ops alone;
       alone.push_back(std::move(op));
+      const std::vector<std::int64_t> keys = alone.front()->keys;
       const Attempt attempt = TryBatch(alone, /*now_or_never=*/true);
-      op = std::move(alone.front());
       if (attempt.status.ok()) {
-        freed.insert(op->keys.begin(), op->keys.end());
+        freed.insert(keys.begin(), keys.end());
         continue;
       }
+      op = std::move(alone.front());
       if (!IsLockedByOthers(attempt.status)) {
         alone.front() = std::move(op);
         if (IsConnectionLost(attempt.status)) FailLost(alone, attempt);

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -33,20 +34,26 @@ struct MergeOp {
   bool in_doubt = false;  // the lane's: it was sent, and the answer was lost
 };
 
-// Makes one transaction of many writes. What it cannot do for one of them it tells that one's
-// caller in Answer; an error fails the transaction, and is for what nobody expects. One a lane
-// thread.
+// Many writes as one transaction.
+struct MergedWrites {
+  std::vector<HotStep> steps;
+  // Tells each write's caller what became of it. Called once, after the commit, with as many
+  // results as there are steps, while the writes are still there. Must not block.
+  std::function<void(const std::vector<HotResult>& results)> answer;
+};
+
+// Makes one transaction of many writes. What it cannot do for one of them is that one's answer; an
+// error fails the transaction, and is for what nobody expects. Called by one thread at a time.
 class Merger {
  public:
   virtual ~Merger() = default;
   // `now_or_never`: locks that are taken must not be waited for (SQLSTATE 55P03).
-  virtual std::vector<HotStep> Build(const std::vector<MergeOp*>& ops, bool now_or_never) = 0;
-  // After the commit; results as many as steps. Must not block.
-  virtual void Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>& results) = 0;
+  virtual MergedWrites Merge(const std::vector<MergeOp*>& ops, bool now_or_never) = 0;
 };
 
 // One connection and one thread. Gathers while a batch is in flight; whoever comes to an idle lane
-// waits for nobody.
+// waits for nobody. If more writes wait when a batch is committed, they are sent first and the
+// batch is answered while the server works on them.
 //   40001, 40P01          the batch is run again
 //   a lock not obtained   its writes are set aside and tried alone until their deadline, and those
 //                         behind them on the same keys wait with them; all others go on
@@ -86,7 +93,10 @@ class MergeLane {
   bool Gather(Ops& batch) ABSL_LOCKS_EXCLUDED(mutex_);  // false: the lane is to end
   // Runs until each write is answered or parked.
   void RunBatch(Ops batch);
-  Attempt TryBatch(const Ops& batch, bool now_or_never);
+  // Takes the batch once it is committed.
+  Attempt TryBatch(Ops& batch, bool now_or_never);
+  bool QueueIsEmpty() ABSL_LOCKS_EXCLUDED(mutex_);
+  void AnswerCommitted();
   absl::Status EnsureConnected();
   // The three ways in which writes leave a batch early.
   static void FailExpired(Ops& batch);
@@ -99,8 +109,16 @@ class MergeLane {
   const Dsn dsn_;
   const Options options_;
   const std::unique_ptr<Merger> merger_;
+  // A batch that is committed and not answered yet.
+  struct Committed {
+    Ops ops;
+    MergedWrites writes;
+    std::vector<HotResult> results;
+  };
+
   // The thread's own.
   std::unique_ptr<HotConnection> connection_;
+  std::optional<Committed> committed_;
   Ops parked_;  // in the order of their arrival
   absl::Time try_parked_at_ = absl::InfiniteFuture();
   absl::BitGen random_;

@@ -53,7 +53,22 @@ CREATE INDEX messages_tombstones ON messages (chat_id, seq) INCLUDE (user_id) WH
 -- Whether a user has written anything, what is to be erased, own messages after a read mark.
 CREATE INDEX messages_by_author ON messages (user_id, chat_id, seq);
 DROP INDEX messages_by_user;
-CREATE INDEX messages_search ON messages USING gin (chat_id, search);
+-- What was added last lies unsorted until there is so much of it (KiB): sorting it in keeps one sender
+-- waiting, and a search reads all of it.
+CREATE INDEX messages_search ON messages USING gin (chat_id, search)
+  WITH (gin_pending_list_limit = 512);
+
+-- How many tombstones there are among the seqs 16384 * block to 16384 * block + 16383, and no row if
+-- there are none. So an offset does not have to count them one by one. Blocks below first_seq go with
+-- the messages; what the block of first_seq itself says may be too much, and nobody asks it.
+CREATE TABLE tombstone_blocks (
+  chat_id bigint NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+  block bigint NOT NULL CHECK (block >= 0),
+  tombstones bigint NOT NULL CHECK (tombstones > 0),
+  PRIMARY KEY (chat_id, block)
+) WITH (fillfactor = 80);
+INSERT INTO tombstone_blocks (chat_id, block, tombstones)
+SELECT chat_id, seq / 16384, count(*) FROM messages WHERE deleted GROUP BY chat_id, seq / 16384;
 
 -- What a message said before an edit; the last words are in the message itself.
 CREATE TABLE message_revisions (
@@ -138,6 +153,7 @@ DROP TABLE scheduled_messages;
 DROP TABLE retired_requests;
 DROP TABLE message_events;
 DROP TABLE message_revisions;
+DROP TABLE tombstone_blocks;
 DROP INDEX messages_search;
 CREATE INDEX messages_by_user ON messages (user_id);
 DROP INDEX messages_by_author;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <tuple>
 
@@ -91,56 +92,96 @@ absl::StatusOr<Message> OutcomeOfTwin(const SendParams& params, const SendParams
                "another message with this request_id was being sent; try again");
 }
 
-}  // namespace
-
-SendOp::SendOp(std::vector<SendParams> sends, absl::Time until,
-               std::function<void(Outcomes)> answer, std::function<bool()> is_abandoned)
-    : messages(std::move(sends)), done(std::move(answer)), abandoned(std::move(is_abandoned)) {
-  weight = messages.size();
-  deadline = until;
-  for (const SendParams& message : messages) keys.push_back(message.chat_id);
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  repeatable = std::all_of(messages.begin(), messages.end(),
-                           [](const SendParams& message) { return !message.request_id.empty(); });
-}
-
-void SendOp::Fail(const absl::Status& status) { done(Outcomes(messages.size(), status)); }
-
-void SendMerger::Collect(const std::vector<MergeOp*>& ops) {
-  items_.clear();
-  sent_.clear();
-  std::map<std::tuple<std::int64_t, std::int64_t, absl::string_view>, std::size_t> seen;
-  for (const MergeOp* op : ops) {
-    for (const SendParams& params : static_cast<const SendOp*>(op)->messages) {
-      Item item{.params = &params, .twin_of = items_.size()};
-      if (!params.request_id.empty()) {
-        item.twin_of =
-            seen.try_emplace({params.chat_id, params.user_id, params.request_id}, items_.size())
-                .first->second;
+// The messages of one transaction, and how they are told apart in its answer.
+class SendBatch {
+ public:
+  explicit SendBatch(const std::vector<MergeOp*>& ops) : ops_(ops) {
+    std::map<std::tuple<std::int64_t, std::int64_t, absl::string_view>, std::size_t> seen;
+    for (const MergeOp* op : ops) {
+      for (const SendParams& params : static_cast<const SendOp*>(op)->messages) {
+        Item item{.params = &params, .twin_of = items_.size()};
+        if (!params.request_id.empty()) {
+          item.twin_of =
+              seen.try_emplace({params.chat_id, params.user_id, params.request_id}, items_.size())
+                  .first->second;
+        }
+        if (item.twin_of == items_.size()) sent_.push_back(items_.size());
+        items_.push_back(item);
       }
-      if (item.twin_of == items_.size()) sent_.push_back(items_.size());
-      items_.push_back(item);
     }
   }
-}
 
-void SendMerger::AddLocks(const std::map<std::int64_t, std::int64_t>& room, bool now_or_never,
-                          std::vector<HotStep>& steps) const {
-  std::vector<std::int64_t> chats;
-  std::vector<std::int64_t> counts;
-  for (const auto& [chat_id, count] : room) {
-    chats.push_back(chat_id);
-    counts.push_back(count);
-    if (now_or_never) {
-      steps.push_back({&sql::message::LockChatNowOrNever, HotParams().Bigint(chat_id)});
+  std::vector<HotStep> Steps(const std::string& language, bool now_or_never) const {
+    std::vector<HotStep> steps = LockSteps(now_or_never);
+    steps.push_back(InsertStep(language));
+    return steps;
+  }
+
+  void Answer(const HotResult& rows) const {
+    std::vector<absl::StatusOr<Message>> outcomes = OutcomesOf(rows);
+    auto outcome = outcomes.begin();
+    for (MergeOp* op : ops_) {
+      auto* send = static_cast<SendOp*>(op);
+      const auto end = outcome + static_cast<std::ptrdiff_t>(send->messages.size());
+      send->done(SendOp::Outcomes(std::make_move_iterator(outcome), std::make_move_iterator(end)));
+      outcome = end;
     }
   }
-  steps.push_back(
-      {&sql::message::AdvanceChats, HotParams().BigintArray(chats).BigintArray(counts)});
-}
 
-HotStep SendMerger::InsertStep() const {
+ private:
+  // One whose request id came before in the same batch is not sent to the database; it gets the
+  // outcome of that one.
+  struct Item {
+    const SendParams* params = nullptr;
+    std::size_t twin_of = 0;  // its own index: none
+  };
+
+  std::vector<HotStep> LockSteps(bool now_or_never) const {
+    std::map<std::int64_t, std::int64_t> room;  // by chat, ascending: how many messages
+    for (const std::size_t index : sent_) ++room[items_[index].params->chat_id];
+    std::vector<HotStep> steps;
+    std::vector<std::int64_t> chats;
+    std::vector<std::int64_t> counts;
+    for (const auto& [chat_id, count] : room) {
+      chats.push_back(chat_id);
+      counts.push_back(count);
+      if (now_or_never) {
+        steps.push_back({&sql::message::LockChatNowOrNever, HotParams().Bigint(chat_id)});
+      }
+    }
+    steps.push_back(
+        {&sql::message::AdvanceChats, HotParams().BigintArray(chats).BigintArray(counts)});
+    return steps;
+  }
+
+  HotStep InsertStep(const std::string& language) const;
+
+  std::vector<absl::StatusOr<Message>> OutcomesOf(const HotResult& rows) const {
+    std::vector<absl::StatusOr<Message>> outcomes(items_.size());
+    std::vector<int> row_of(items_.size(), -1);
+    for (int row = 0; row < rows.rows(); ++row) {
+      const std::size_t index = sent_[static_cast<std::size_t>(rows.Bigint(row, kPosition) - 1)];
+      outcomes[index] = Outcome(*items_[index].params, rows, row);
+      row_of[index] = row;
+    }
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      const std::size_t first = items_[i].twin_of;
+      if (first != i) {
+        outcomes[i] = OutcomeOfTwin(*items_[i].params, *items_[first].params, outcomes[first], rows,
+                                    row_of[first]);
+      } else if (row_of[i] < 0) {  // no row comes back of a chat that does not exist
+        outcomes[i] = ChatNotFound(items_[i].params->chat_id);
+      }
+    }
+    return outcomes;
+  }
+
+  const std::vector<MergeOp*> ops_;
+  std::vector<Item> items_;
+  std::vector<std::size_t> sent_;  // indexes of the items that go to the database
+};
+
+HotStep SendBatch::InsertStep(const std::string& language) const {
   std::vector<std::int64_t> chats;
   std::vector<std::int64_t> users;
   std::vector<std::optional<absl::string_view>> texts;
@@ -167,44 +208,29 @@ HotStep SendMerger::InsertStep() const {
                                              .TextArray(request_ids)
                                              .TextArray(fingerprints)
                                              .BigintArray(replies)
-                                             .Text(language_)};
+                                             .Text(language)};
 }
 
-std::vector<HotStep> SendMerger::Build(const std::vector<MergeOp*>& ops, bool now_or_never) {
-  Collect(ops);
-  std::map<std::int64_t, std::int64_t> room;  // by chat, ascending: how many messages
-  for (const std::size_t index : sent_) ++room[items_[index].params->chat_id];
-  std::vector<HotStep> steps;
-  AddLocks(room, now_or_never, steps);
-  steps.push_back(InsertStep());
-  return steps;
+}  // namespace
+
+SendOp::SendOp(std::vector<SendParams> sends, absl::Time until,
+               std::function<void(Outcomes)> answer, std::function<bool()> is_abandoned)
+    : messages(std::move(sends)), done(std::move(answer)), abandoned(std::move(is_abandoned)) {
+  weight = messages.size();
+  deadline = until;
+  for (const SendParams& message : messages) keys.push_back(message.chat_id);
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  repeatable = std::all_of(messages.begin(), messages.end(),
+                           [](const SendParams& message) { return !message.request_id.empty(); });
 }
 
-void SendMerger::Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>& results) {
-  const HotResult& rows = results.back();
-  std::vector<absl::StatusOr<Message>> outcomes;
-  outcomes.reserve(items_.size());
-  // A message of which no row came back was meant for a chat that does not exist.
-  for (const Item& item : items_) outcomes.emplace_back(ChatNotFound(item.params->chat_id));
-  std::vector<int> row_of(items_.size(), -1);
-  for (int row = 0; row < rows.rows(); ++row) {
-    const std::size_t index = sent_[static_cast<std::size_t>(rows.Bigint(row, kPosition) - 1)];
-    outcomes[index] = Outcome(*items_[index].params, rows, row);
-    row_of[index] = row;
-  }
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    const std::size_t first = items_[i].twin_of;
-    if (first == i) continue;
-    outcomes[i] = OutcomeOfTwin(*items_[i].params, *items_[first].params, outcomes[first], rows,
-                                row_of[first]);
-  }
-  auto outcome = outcomes.begin();
-  for (MergeOp* op : ops) {
-    auto* send = static_cast<SendOp*>(op);
-    const auto end = outcome + static_cast<std::ptrdiff_t>(send->messages.size());
-    send->done(SendOp::Outcomes(std::make_move_iterator(outcome), std::make_move_iterator(end)));
-    outcome = end;
-  }
+void SendOp::Fail(const absl::Status& status) { done(Outcomes(messages.size(), status)); }
+
+MergedWrites SendMerger::Merge(const std::vector<MergeOp*>& ops, bool now_or_never) {
+  const auto batch = std::make_shared<const SendBatch>(ops);
+  return {batch->Steps(language_, now_or_never),
+          [batch](const std::vector<HotResult>& results) { batch->Answer(results.back()); }};
 }
 
 }  // namespace parley::db

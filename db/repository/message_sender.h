@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,30 +38,15 @@ struct SendOp : MergeOp {
   std::function<bool()> abandoned;  // null: never
 };
 
-// Makes one AdvanceChats and one InsertMessages of many SendOps. Belongs to one lane.
+// Makes one AdvanceChats and one InsertMessages of many SendOps.
 class SendMerger final : public Merger {
  public:
   // `language` is a text search configuration of the database.
   explicit SendMerger(std::string language) : language_(std::move(language)) {}
-  std::vector<HotStep> Build(const std::vector<MergeOp*>& ops, bool now_or_never) override;
-  void Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>& results) override;
+  MergedWrites Merge(const std::vector<MergeOp*>& ops, bool now_or_never) override;
 
  private:
-  // A message of the batch. One whose request id came before in the same batch is not sent to the
-  // database; it gets the outcome of that one.
-  struct Item {
-    const SendParams* params = nullptr;
-    std::size_t twin_of = 0;  // its own index: none
-  };
-
-  void Collect(const std::vector<MergeOp*>& ops);
-  void AddLocks(const std::map<std::int64_t, std::int64_t>& room, bool now_or_never,
-                std::vector<HotStep>& steps) const;
-  HotStep InsertStep() const;
-
   const std::string language_;
-  std::vector<Item> items_;        // of the batch that was built last
-  std::vector<std::size_t> sent_;  // indexes of the items that went to the database
 };
 
 }  // namespace parley::db

@@ -34,7 +34,9 @@ Notifier::~Notifier() {
 void Notifier::Notify(std::int64_t id) {
   {
     MutexLock lock(mutex_);
-    if (!ids_.insert(id).second) return;
+    const bool first = ids_.empty();
+    ids_.insert(id);
+    if (!first) return;  // somebody has woken the thread already
   }
   wake_.NotifyOne();
 }

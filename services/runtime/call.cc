@@ -60,11 +60,13 @@ absl::Status Call::CheckAlive() const {
   return absl::OkStatus();
 }
 
-CallPipeline::Reactor::Reactor(const CallPipeline& pipeline, const MethodOptions& method,
-                               grpc::CallbackServerContext* context)
-    : service_(pipeline.options_.service),
+CallPipeline::UnaryCall::UnaryCall(const CallPipeline& pipeline, const MethodOptions& method,
+                                   grpc::CallbackServerContext* context,
+                                   grpc::ServerUnaryReactor* reactor)
+    : Call(context),
+      service_(pipeline.options_.service),
       method_(method.name),
-      context_(context),
+      reactor_(reactor),
       start_(absl::Now()) {
   const absl::Duration longest = method.max_deadline > absl::ZeroDuration()
                                      ? method.max_deadline
@@ -76,8 +78,8 @@ CallPipeline::Reactor::Reactor(const CallPipeline& pipeline, const MethodOptions
                                               : std::min(asked, start_ + longest);
 }
 
-void CallPipeline::Reactor::Answer(const absl::Status& status) {
-  Finish(EndCall({service_, method_, start_, request_id_}, *context_, status));
+void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
+  reactor_->Finish(EndCall({service_, method_, start_, request_id_}, *context_, status));
 }
 
 grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
@@ -86,25 +88,25 @@ grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& 
   const absl::Duration time = absl::Now() - line.start;
   // A message of ours holds ids, limits and names of fields, headers and queues, not what people
   // wrote; it is cut, because a caller may have made it long.
-  const std::string request_id(CutText(line.request_id, kMaxRequestIdLength));
+  const absl::string_view request_id = CutText(line.request_id, kMaxRequestIdLength);
   if (status.ok()) {
     Log(LogLevel::kInfo, "call",
-        {{"grpc.service", std::string(line.service)},
-         {"grpc.method", std::string(line.method)},
-         {"grpc.code", std::string("OK")},
+        {{"grpc.service", line.service},
+         {"grpc.method", line.method},
+         {"grpc.code", "OK"},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
          {"request_id", request_id}});
   } else {
     Log(LevelOf(status.code()), "call",
-        {{"grpc.service", std::string(line.service)},
-         {"grpc.method", std::string(line.method)},
+        {{"grpc.service", line.service},
+         {"grpc.method", line.method},
          {"grpc.code", CodeName(status.code())},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
          {"request_id", request_id},
          {"reason", DetailsOf(status).reason},
-         {"error", std::string(CutText(status.message(), kMaxLoggedError))},
+         {"error", CutText(status.message(), kMaxLoggedError)},
          {"log_id", log_id}});
   }
   return ToGrpcStatus(status, log_id);

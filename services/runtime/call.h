@@ -12,7 +12,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/status_macros.h"
 #include "services/runtime/executor.h"
 #include "services/runtime/request_parser.h"
 
@@ -48,20 +48,21 @@ struct MethodOptions {
 // One call, as its handler sees it. Valid until the handler has answered.
 class Call {
  public:
-  virtual ~Call() = default;
-
   // When the answer is due: the caller's deadline, or the server's default, at most the maximum.
   absl::Time deadline() const { return deadline_; }
 
   // Whether the caller has left. Any thread may ask.
-  bool IsCancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  bool IsCancelled() const { return context_->IsCancelled(); }
 
   // OK if it still makes sense to work on the call; otherwise CANCELLED or DEADLINE_EXCEEDED.
   absl::Status CheckAlive() const;
 
  protected:
+  explicit Call(grpc::CallbackServerContext* context) : context_(context) {}
+  ~Call() = default;
+
+  grpc::CallbackServerContext* const context_;
   absl::Time deadline_;
-  std::atomic<bool> cancelled_{false};
 };
 
 // The caller's deadline; absl::InfiniteFuture() if there is none.
@@ -124,51 +125,64 @@ class CallPipeline {
                                      const Handler& handler);
 
  private:
-  class Reactor;
+  class UnaryCall;
   template <class Request, class Reply>
-  class TypedReactor;
-  // Null: `reactor` has been answered, because the bytes are no request.
+  class TypedCall;
+  // Null: the call has been answered, because the bytes are no request.
   template <class Request, class Reply>
-  static TypedReactor<Request, Reply>* Parsed(TypedReactor<Request, Reply>* reactor,
-                                              const grpc::ByteBuffer& in);
+  TypedCall<Request, Reply>* Begin(const MethodOptions& method,
+                                   grpc::CallbackServerContext* context,
+                                   grpc::ServerUnaryReactor* reactor, const grpc::ByteBuffer& in,
+                                   grpc::ByteBuffer* out) const;
 
   const Options options_;
   Executor& executor_;
 };
 
-// What does not depend on a call's types. Deletes itself when gRPC is done with it.
-class CallPipeline::Reactor : public grpc::ServerUnaryReactor, public Call {
+// What does not depend on a call's types. It is answered through gRPC's own reactor, whose end
+// takes no thread of its own: a reactor of ours would be told of it on another thread, at the cost
+// of a tenth of what the server does for a call (measured with 1.51.1).
+class CallPipeline::UnaryCall : public Call {
  public:
-  Reactor(const CallPipeline& pipeline, const MethodOptions& method,
-          grpc::CallbackServerContext* context);
+  UnaryCall(const CallPipeline& pipeline, const MethodOptions& method,
+            grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor);
 
-  // Ends the call: status, details, access line. Exactly once; the reactor may be gone afterwards.
+ protected:
+  ~UnaryCall() = default;
+
+  // Ends the call: status, details, access line. Once.
   void Answer(const absl::Status& status);
 
   void set_request_id(const std::string& request_id) { request_id_ = request_id; }
 
  private:
-  void OnCancel() override { cancelled_.store(true, std::memory_order_release); }
-  void OnDone() override { delete this; }
-
   const absl::string_view service_;
   const absl::string_view method_;
-  grpc::CallbackServerContext* const context_;
+  grpc::ServerUnaryReactor* const reactor_;
   const absl::Time start_;
   std::string request_id_;
 };
 
 template <class Request, class Reply>
-class CallPipeline::TypedReactor : public Reactor {
+class CallPipeline::TypedCall final : public UnaryCall {
  public:
-  TypedReactor(const CallPipeline& pipeline, const MethodOptions& method,
-               grpc::CallbackServerContext* context, grpc::ByteBuffer* out)
-      : Reactor(pipeline, method, context), out_(out) {}
+  TypedCall(const CallPipeline& pipeline, const MethodOptions& method,
+            grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
+            grpc::ByteBuffer* out)
+      : UnaryCall(pipeline, method, context, reactor), out_(out) {}
 
-  Request& request() { return request_; }
+  const Request& request() const { return request_; }
 
+  absl::Status Parse(const grpc::ByteBuffer& in) {
+    PARLEY_RETURN_IF_ERROR(ParseRequest(in, request_));
+    if constexpr (requires { request_.request_id(); }) set_request_id(request_.request_id());
+    return absl::OkStatus();
+  }
+
+  // Answers the call, and deletes this.
   void Done(const absl::StatusOr<Reply>& reply) {
     Answer(reply.ok() ? SerializeReply(*reply, *out_) : reply.status());
+    delete this;
   }
 
  private:
@@ -177,16 +191,16 @@ class CallPipeline::TypedReactor : public Reactor {
 };
 
 template <class Request, class Reply>
-CallPipeline::TypedReactor<Request, Reply>* CallPipeline::Parsed(
-    TypedReactor<Request, Reply>* reactor, const grpc::ByteBuffer& in) {
-  if (absl::Status parsed = ParseRequest(in, reactor->request()); !parsed.ok()) {
-    reactor->Answer(parsed);
-    return nullptr;
-  }
-  if constexpr (requires { reactor->request().request_id(); }) {
-    reactor->set_request_id(reactor->request().request_id());
-  }
-  return reactor;
+CallPipeline::TypedCall<Request, Reply>* CallPipeline::Begin(const MethodOptions& method,
+                                                             grpc::CallbackServerContext* context,
+                                                             grpc::ServerUnaryReactor* reactor,
+                                                             const grpc::ByteBuffer& in,
+                                                             grpc::ByteBuffer* out) const {
+  auto* call = new TypedCall<Request, Reply>(*this, method, context, reactor, out);
+  absl::Status parsed = call->Parse(in);
+  if (parsed.ok()) return call;
+  call->Done(std::move(parsed));
+  return nullptr;
 }
 
 template <class Request, class Reply, class Handler>
@@ -194,15 +208,16 @@ grpc::ServerUnaryReactor* CallPipeline::UnaryLater(const MethodOptions& method,
                                                    grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* in,
                                                    grpc::ByteBuffer* out, Handler handler) {
-  auto* reactor = new TypedReactor<Request, Reply>(*this, method, context, out);
-  if (Parsed(reactor, *in) == nullptr) return reactor;
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto* call = Begin<Request, Reply>(method, context, reactor, *in, out);
+  if (call == nullptr) return reactor;
   Executor& executor = method.executor != nullptr ? *method.executor : executor_;
-  const bool queued = executor.Submit([reactor, handler = std::move(handler)] {
-    if (absl::Status alive = reactor->CheckAlive(); !alive.ok()) return reactor->Answer(alive);
-    handler(*reactor, reactor->request(),
-            [reactor](const absl::StatusOr<Reply>& reply) { reactor->Done(reply); });
+  const bool queued = executor.Submit([call, handler = std::move(handler)] {
+    if (absl::Status alive = call->CheckAlive(); !alive.ok()) return call->Done(std::move(alive));
+    handler(*call, call->request(),
+            [call](const absl::StatusOr<Reply>& reply) { call->Done(reply); });
   });
-  if (!queued) reactor->Answer(QueueFullError());
+  if (!queued) call->Done(QueueFullError());
   return reactor;
 }
 
@@ -211,14 +226,15 @@ grpc::ServerUnaryReactor* CallPipeline::UnaryNow(const MethodOptions& method,
                                                  grpc::CallbackServerContext* context,
                                                  const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
                                                  const Handler& handler) {
-  auto* reactor = new TypedReactor<Request, Reply>(*this, method, context, out);
-  if (Parsed(reactor, *in) == nullptr) return reactor;
-  if (absl::Status alive = reactor->CheckAlive(); !alive.ok()) {
-    reactor->Answer(alive);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto* call = Begin<Request, Reply>(method, context, reactor, *in, out);
+  if (call == nullptr) return reactor;
+  if (absl::Status alive = call->CheckAlive(); !alive.ok()) {
+    call->Done(std::move(alive));
     return reactor;
   }
-  handler(*reactor, reactor->request(),
-          [reactor](const absl::StatusOr<Reply>& reply) { reactor->Done(reply); });
+  handler(*call, call->request(),
+          [call](const absl::StatusOr<Reply>& reply) { call->Done(reply); });
   return reactor;
 }
 

@@ -5,8 +5,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
@@ -43,6 +47,33 @@ Logger& TheLogger() {
   return logger;
 }
 
+// `text` as a JSON string. There is a line for every call, and hardly ever anything to escape.
+void AppendText(absl::string_view text, std::string& line) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+  });
+  if (plain) {
+    absl::StrAppend(&line, "\"", text, "\"");
+    return;
+  }
+  // Text that is not UTF-8 must not stop a line from being written.
+  line += nlohmann::json(std::string(text))
+              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// "name":value and a comma. Names are literals of the program.
+void AppendField(absl::string_view name, const LogValue& value, std::string& line) {
+  absl::StrAppend(&line, "\"", name, "\":");
+  if (const auto* text = std::get_if<absl::string_view>(&value)) {
+    AppendText(*text, line);
+  } else if (const auto* number = std::get_if<std::int64_t>(&value)) {
+    absl::StrAppend(&line, *number);
+  } else {
+    line += nlohmann::json(std::get<double>(value)).dump();
+  }
+  line.push_back(',');
+}
+
 void LogFromGrpc(gpr_log_func_args* args) {
   if (args->severity < GPR_LOG_SEVERITY_ERROR) return;
   Log(LogLevel::kWarn, "grpc", {{"detail", std::string(args->message)}});
@@ -72,17 +103,15 @@ void Log(LogLevel level, absl::string_view message,
          std::initializer_list<std::pair<absl::string_view, LogValue>> fields) {
   Logger& logger = TheLogger();
   if (!logger.sink->should_log(ToSpdlog(level))) return;
-  nlohmann::ordered_json line = {
-      {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone())},
-      {"level", LevelName(level)},
-      {"service", logger.service},
-      {"message", std::string(message)}};
-  for (const auto& [name, value] : fields) {
-    std::visit([&, key = std::string(name)](const auto& v) { line[key] = v; }, value);
-  }
-  // Text that is not UTF-8 must not stop a line from being written.
-  logger.sink->log(ToSpdlog(level), "{}",
-                   line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  std::string line = "{";
+  AppendField("time", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone()),
+              line);
+  AppendField("level", LevelName(level), line);
+  AppendField("service", logger.service, line);
+  AppendField("message", message, line);
+  for (const auto& [name, value] : fields) AppendField(name, value, line);
+  line.back() = '}';
+  logger.sink->log(ToSpdlog(level), line);
 }
 
 }  // namespace parley::runtime

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <string>
 #include <utility>
 #include <variant>
 
@@ -17,7 +16,8 @@ enum class LogLevel { kDebug, kInfo, kWarn, kError };
 // field of every line; routes protobuf's and gRPC's own messages here. Call it once, early in main.
 void InitLog(absl::string_view service, absl::string_view level);
 
-using LogValue = std::variant<std::string, std::int64_t, double>;
+// Text is read before Log returns.
+using LogValue = std::variant<absl::string_view, std::int64_t, double>;
 
 // Writes {"time":...,"level":...,"service":...,"message":...,fields...}. Never pass text of
 // messages, passwords, connection strings or tokens. Thread-safe.

@@ -206,7 +206,7 @@ struct WriteOp : MergeOp {
 
 class WriteMerger : public Merger {
  public:
-  std::vector<HotStep> Build(const std::vector<MergeOp*>& ops, bool now_or_never) override {
+  MergedWrites Merge(const std::vector<MergeOp*>& ops, bool now_or_never) override {
     std::vector<HotStep> steps;
     std::vector<std::int64_t> ids;
     for (MergeOp* op : ops) {
@@ -219,10 +219,9 @@ class WriteMerger : public Merger {
       }
     }
     steps.push_back({&kWrite, HotParams().BigintArray(ids)});
-    return steps;
-  }
-  void Answer(const std::vector<MergeOp*>& ops, const std::vector<HotResult>&) override {
-    for (MergeOp* op : ops) static_cast<WriteOp*>(op)->done.set_value(absl::OkStatus());
+    return {std::move(steps), [ops](const std::vector<HotResult>&) {
+              for (MergeOp* op : ops) static_cast<WriteOp*>(op)->done.set_value(absl::OkStatus());
+            }};
   }
 };
 

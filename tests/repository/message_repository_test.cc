@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -213,6 +214,48 @@ TEST_F(Messages, AreFoundAtAnyOffsetWhateverWasDeleted) {
           << start << " " << offset;
     }
   }
+}
+
+// Whole blocks of seqs are counted beforehand: by deletions, and by nobody else.
+TEST_F(Messages, AreFoundAtAnyOffsetOverManyBlocksOfTombstones) {
+  constexpr std::int64_t kCount = 70'000;  // more than four blocks
+  database_.Sql(absl::StrCat("INSERT INTO messages (chat_id, seq, user_id, text) SELECT ", chat_,
+                             ", n, ", ann_, ", 'x' FROM generate_series(1, ", kCount,
+                             ") AS n; UPDATE chats SET last_seq = ", kCount));
+  std::set<std::int64_t> deleted;
+  for (std::int64_t seq = 7; seq <= kCount; seq = seq * 21 / 20 + 1) deleted.insert(seq);
+  for (const std::int64_t edge : {16'383, 16'384, 32'767, 32'768, 65'535, 65'536}) {
+    deleted.insert(edge);
+  }
+  for (const std::int64_t seq : deleted) {
+    ASSERT_THAT(messages_.Delete({.chat_id = chat_, .seq = seq}, ann_, Soon()), IsOk());
+  }
+  EXPECT_EQ(database_.Sql("SELECT sum(tombstones) FROM tombstone_blocks"),
+            absl::StrCat(deleted.size()));
+  std::vector<std::int64_t> live;
+  for (std::int64_t seq = 1; seq <= kCount; ++seq) {
+    if (!deleted.contains(seq)) live.push_back(seq);
+  }
+  const auto all = static_cast<std::int64_t>(live.size());
+  for (const std::int64_t offset : {std::int64_t{1}, std::int64_t{4'000}, std::int64_t{16'384},
+                                    std::int64_t{40'000}, all - 1}) {
+    const auto at = static_cast<std::size_t>(offset);
+    EXPECT_THAT(Seqs({.limit = 1, .offset = offset}), ElementsAre(live[live.size() - 1 - at]));
+    EXPECT_THAT(Seqs({.anchor = Anchor::kAfter, .limit = 1, .offset = offset}),
+                ElementsAre(live[at]));
+    // From the middle of a block.
+    const auto start =
+        static_cast<std::size_t>(std::lower_bound(live.begin(), live.end(), 50'000) - live.begin());
+    if (at < start) {
+      EXPECT_THAT(Seqs({.anchor = Anchor::kBefore, .seq = 50'000, .limit = 1, .offset = offset}),
+                  ElementsAre(live[start - 1 - at]));
+    }
+    if (start + at < live.size()) {
+      EXPECT_THAT(Seqs({.anchor = Anchor::kAfter, .seq = 49'999, .limit = 1, .offset = offset}),
+                  ElementsAre(live[start + at]));
+    }
+  }
+  EXPECT_THAT(Seqs({.offset = all}), ElementsAre());
 }
 
 TEST_F(Messages, AreListedAroundASeq) {

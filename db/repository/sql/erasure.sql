@@ -131,6 +131,10 @@ WITH batch AS MATERIALIZED (
   SET last_event = last_event + (SELECT count(*) FROM told)
   WHERE id = :chat_id::bigint AND EXISTS (SELECT 1 FROM told)
   RETURNING last_event - (SELECT count(*) FROM told) AS before
+), counted AS (
+  INSERT INTO tombstone_blocks AS b (chat_id, block, tombstones)
+  SELECT :chat_id::bigint, seq / 16384, count(*) FROM told GROUP BY seq / 16384
+  ON CONFLICT (chat_id, block) DO UPDATE SET tombstones = b.tombstones + excluded.tombstones
 ), events AS (
   INSERT INTO message_events (chat_id, event, seq, kind)
   SELECT :chat_id::bigint, advanced.before + told.place, told.seq, 'deleted'

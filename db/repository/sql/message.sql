@@ -42,9 +42,14 @@ WITH item AS MATERIALIZED (
   LEFT JOIN messages AS earlier
     ON earlier.chat_id = i.chat_id AND earlier.user_id = i.user_id
    AND earlier.request_id = i.request_id
-  LEFT JOIN retired_requests AS retired
-    ON c.first_seq > 1 AND retired.chat_id = i.chat_id AND retired.user_id = i.user_id
-   AND retired.request_id = i.request_id
+  -- With LIMIT it is looked up row by row, whatever the table's size was when the plan was made.
+  LEFT JOIN LATERAL (
+    SELECT r.seq, r.request_fingerprint
+    FROM retired_requests AS r
+    WHERE c.first_seq > 1 AND r.chat_id = i.chat_id AND r.user_id = i.user_id
+      AND r.request_id = i.request_id
+    LIMIT 1
+  ) AS retired ON true
   LEFT JOIN messages AS reply ON reply.chat_id = i.chat_id AND reply.seq = i.reply_to_seq
 ), placed AS MATERIALIZED (
   SELECT item.*, count(*) OVER (PARTITION BY chat_id) AS room,
@@ -133,24 +138,31 @@ WHERE c.id = $1::bigint;
 
 -- name: ListNewestAtOffset
 -- The same, $5 messages further. Without tombstones a message's distance from the newest one is plain
--- subtraction; `step` walks over as many more as there are tombstones on the way, and over those it
--- meets there, each counted once, in the index of tombstones.
+-- subtraction; `step` goes as far, then as much further as there were tombstones on the way, and so
+-- on until it meets none. Of whole blocks of seqs tombstones are counted already; of the two that it
+-- cuts they are counted in the index of tombstones.
 WITH RECURSIVE chat AS (
   SELECT id, first_seq, least($2::bigint - 1, last_seq) AS newest FROM chats WHERE id = $1::bigint
-), step (first_seq, seq, tombstones) AS (
-  SELECT first_seq, newest - $5::bigint,
-         CASE WHEN $4::boolean THEN 0 ELSE (
-           SELECT count(*) FROM messages
-           WHERE chat_id = $1::bigint AND deleted
-             AND seq <= newest AND seq > newest - $5::bigint) END
-  FROM chat
+), step (first_seq, seq, to_go) AS (
+  SELECT first_seq, newest, $5::bigint FROM chat
   UNION ALL
-  SELECT first_seq, step.seq - tombstones,
-         (SELECT count(*) FROM messages
-          WHERE chat_id = $1::bigint AND deleted
-            AND seq <= step.seq AND seq > step.seq - step.tombstones)
+  SELECT first_seq, seq - to_go, CASE WHEN $4::boolean THEN 0 ELSE met.tombstones END
   FROM step
-  WHERE tombstones > 0 AND step.seq >= first_seq
+  CROSS JOIN LATERAL (
+    SELECT seq AS high, greatest(seq - to_go, first_seq - 1) AS low) AS way
+  CROSS JOIN LATERAL (
+    SELECT (SELECT coalesce(sum(tombstones), 0)::bigint
+            FROM tombstone_blocks
+            WHERE chat_id = $1::bigint AND block > low / 16384 AND block < high / 16384)
+         + (SELECT count(*)
+            FROM messages AS m
+            WHERE m.chat_id = $1::bigint AND m.deleted
+              AND m.seq > low AND m.seq <= least(high, low / 16384 * 16384 + 16383))
+         + (SELECT count(*)
+            FROM messages AS m
+            WHERE m.chat_id = $1::bigint AND m.deleted AND high / 16384 > low / 16384
+              AND m.seq >= high / 16384 * 16384 AND m.seq <= high) AS tombstones) AS met
+  WHERE to_go > 0 AND seq >= first_seq
 )
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
        m.reply_to_seq, m.created_at, m.updated_at
@@ -186,20 +198,26 @@ WITH RECURSIVE chat AS (
          least(greatest($2::bigint, first_seq - 1), last_seq) AS oldest
   FROM chats
   WHERE id = $1::bigint
-), step (last_seq, seq, tombstones) AS (
-  SELECT last_seq, oldest + $5::bigint,
-         CASE WHEN $4::boolean THEN 0 ELSE (
-           SELECT count(*) FROM messages
-           WHERE chat_id = $1::bigint AND deleted
-             AND seq > oldest AND seq <= oldest + $5::bigint) END
-  FROM chat
+), step (last_seq, seq, to_go) AS (
+  SELECT last_seq, oldest, $5::bigint FROM chat
   UNION ALL
-  SELECT last_seq, step.seq + tombstones,
-         (SELECT count(*) FROM messages
-          WHERE chat_id = $1::bigint AND deleted
-            AND seq > step.seq AND seq <= step.seq + step.tombstones)
+  SELECT last_seq, seq + to_go, CASE WHEN $4::boolean THEN 0 ELSE met.tombstones END
   FROM step
-  WHERE tombstones > 0 AND step.seq <= last_seq
+  CROSS JOIN LATERAL (
+    SELECT seq AS low, least(seq + to_go, last_seq) AS high) AS way
+  CROSS JOIN LATERAL (
+    SELECT (SELECT coalesce(sum(tombstones), 0)::bigint
+            FROM tombstone_blocks
+            WHERE chat_id = $1::bigint AND block > low / 16384 AND block < high / 16384)
+         + (SELECT count(*)
+            FROM messages AS m
+            WHERE m.chat_id = $1::bigint AND m.deleted
+              AND m.seq > low AND m.seq <= least(high, low / 16384 * 16384 + 16383))
+         + (SELECT count(*)
+            FROM messages AS m
+            WHERE m.chat_id = $1::bigint AND m.deleted AND high / 16384 > low / 16384
+              AND m.seq >= high / 16384 * 16384 AND m.seq <= high) AS tombstones) AS met
+  WHERE to_go > 0 AND seq <= last_seq
 )
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
        m.reply_to_seq, m.created_at, m.updated_at
@@ -276,9 +294,13 @@ RETURNING chat_id, seq, id, user_id, text, deleted::integer AS deleted, revision
           (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us;
 
 -- name: InsertEvent
--- Under the chat's lock.
+-- Under the chat's lock. A deletion is counted in its block of seqs.
 WITH numbered AS (
   UPDATE chats SET last_event = last_event + 1 WHERE id = :chat_id::bigint RETURNING last_event
+), counted AS (
+  INSERT INTO tombstone_blocks AS b (chat_id, block, tombstones)
+  SELECT :chat_id::bigint, :seq::bigint / 16384, 1 WHERE :kind::text = 'deleted'
+  ON CONFLICT (chat_id, block) DO UPDATE SET tombstones = b.tombstones + 1
 )
 INSERT INTO message_events (chat_id, event, seq, kind)
 SELECT :chat_id::bigint, last_event, :seq::bigint, :kind::text FROM numbered;

@@ -56,6 +56,10 @@ WITH batch AS MATERIALIZED (
   ORDER BY seq
   LIMIT :limit::bigint
   FOR UPDATE SKIP LOCKED
+), uncounted AS (
+  DELETE FROM tombstone_blocks AS b
+  USING chats AS c
+  WHERE c.id = :chat_id::bigint AND b.chat_id = :chat_id::bigint AND b.block < c.first_seq / 16384
 ), kept AS (
   INSERT INTO retired_requests (chat_id, user_id, request_id, request_fingerprint, seq)
   SELECT :chat_id::bigint, user_id, request_id, request_fingerprint, seq
