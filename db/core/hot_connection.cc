@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -169,6 +170,7 @@ absl::StatusOr<const char*> HotConnection::Prepare(const Statement& statement) {
 }
 
 absl::Status HotConnection::Send(const std::vector<HotStep>& steps) {
+  refused_ = false;
   std::vector<const char*> names;
   names.reserve(steps.size());
   for (const HotStep& step : steps) {
@@ -223,6 +225,8 @@ absl::Status HotConnection::FromResult(const PGresult* result, const Statement& 
   const char* sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   absl::Status status = StatusFromSqlState(sqlstate == nullptr ? "" : sqlstate, statement.name);
   const absl::string_view code = sqlstate == nullptr ? "" : sqlstate;
+  // 57P: the server is going down, and who was to hear of the commit may not.
+  refused_ = !code.empty() && !absl::StartsWith(code, "57P") && !absl::StartsWith(code, "08");
   // 0A000: the plan no longer fits the tables; 26000: the statement is not there any more.
   if (IsConnectionLost(status) || code == "0A000" || code == "26000") usable_ = false;
   return status;

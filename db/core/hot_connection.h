@@ -81,9 +81,11 @@ struct HotStep {
 // compares ever after. The plan is made whenever the connection is, perhaps for a database that is
 // still empty, and holds until the tables are analyzed; so it must be one that suits big tables:
 // from row to row by the indexes.
+// And a server that works for a connection that was given up at its deadline is to notice.
 inline constexpr const char* kHotSettings =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;"
-    " SET enable_hashjoin = off; SET enable_mergejoin = off";
+    " SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;"
+    " SET client_connection_check_interval = '1s'";
 
 // A connection in pipeline mode. Belongs to one thread at a time.
 class HotConnection {
@@ -109,6 +111,9 @@ class HotConnection {
   // False once the connection is of no use: it is lost, or what is prepared on it is stale.
   bool usable() const { return usable_; }
 
+  // Whether the last error was the server's own word, so that surely nothing was written.
+  bool refused() const { return refused_; }
+
   // Whether the server has not hung up, as far as can be told without asking it.
   bool LooksAlive();
 
@@ -126,6 +131,7 @@ class HotConnection {
   std::unique_ptr<Session> session_;
   std::unordered_map<const Statement*, std::string> prepared_;  // names on the server
   bool usable_ = true;
+  bool refused_ = false;
 };
 
 }  // namespace parley::db

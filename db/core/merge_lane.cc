@@ -88,28 +88,37 @@ void MergeLane::RunThread() {
     RunBatch(std::move(batch));
     if (absl::Now() >= try_parked_at_) TryParked();
   }
-  for (std::unique_ptr<MergeOp>& op : parked_) op->Fail(Expired(*op));
+  for (std::unique_ptr<MergeOp>& op : parked_) {
+    op->Fail(op->in_doubt ? LostCommit(OnLostCommit::kSafeToRetry)
+                          : Error(absl::StatusCode::kUnavailable, reason::kDraining,
+                                  "the server is going down; try another"));
+  }
 }
 
-void MergeLane::RunBatch(Ops batch) {
+void MergeLane::RunBatch(Ops batch, bool now_or_never) {
   bool renewed = false;
   while (true) {
     FailExpired(batch);
     ParkBehindParked(batch);
     if (batch.empty()) return;
-    const Attempt attempt = TryBatch(batch, /*now_or_never=*/false);
+    const Attempt attempt = TryBatch(batch, now_or_never);
     if (attempt.status.ok()) return;
-    if (IsConnectionLost(attempt.status)) {
+    const bool connected = connection_ != nullptr;
+    // Others hold a lock: the halves are not to wait for it one after another.
+    now_or_never = now_or_never || IsLockedByOthers(attempt.status);
+    if (connected && connection_->refused() && !connection_->usable() &&
+        !std::exchange(renewed, true)) {
+      continue;  // what was prepared was stale, or the server is not the right one any more
+    }
+    if (!connected || IsConnectionLost(attempt.status)) {
       FailLost(batch, attempt);
     } else if (IsRetryable(attempt.status)) {
       PauseBeforeRetry();
-    } else if (!connection_->usable() && !std::exchange(renewed, true)) {
-      continue;  // what was prepared was stale; nothing was written
     } else if (batch.size() > 1) {
       const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
       Ops second(std::make_move_iterator(middle), std::make_move_iterator(batch.end()));
       batch.erase(middle, batch.end());
-      RunBatch(std::move(batch));
+      RunBatch(std::move(batch), now_or_never);
       batch = std::move(second);
     } else if (IsLockedByOthers(attempt.status)) {
       return Park(std::move(batch.front()));
@@ -123,6 +132,7 @@ absl::Status MergeLane::EnsureConnected() {
   if (connection_ != nullptr && connection_->usable() && connection_->LooksAlive()) {
     return absl::OkStatus();
   }
+  AnswerCommitted();  // connecting may take its time
   connection_.reset();
   PARLEY_ASSIGN_OR_RETURN(connection_, HotConnection::Connect(dsn_, options_.lock_timeout));
   return absl::OkStatus();
@@ -140,10 +150,7 @@ void MergeLane::AnswerCommitted() {
 }
 
 MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
-  if (absl::Status connected = EnsureConnected(); !connected.ok()) {
-    AnswerCommitted();
-    return {connected};
-  }
+  if (absl::Status connected = EnsureConnected(); !connected.ok()) return {connected};
   std::vector<MergeOp*> ops;
   absl::Time deadline = absl::InfinitePast();
   for (const std::unique_ptr<MergeOp>& op : batch) {
@@ -160,7 +167,7 @@ MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
     });
   }
   if (status.ok()) committed_ = {std::move(batch), std::move(writes), std::move(results)};
-  return {std::move(status), /*sent=*/true};
+  return {std::move(status), /*sent=*/!connection_->refused()};
 }
 
 void MergeLane::FailExpired(Ops& batch) {
@@ -218,7 +225,12 @@ void MergeLane::TryParked() {
   std::set<std::int64_t> locked;  // by others
   std::set<std::int64_t> freed;
   Ops free;
+  bool lost = false;  // the connection; then what is left is for RunBatch
   for (std::unique_ptr<MergeOp>& op : parked) {
+    if (lost) {
+      free.push_back(std::move(op));
+      continue;
+    }
     const bool behind = Intersects(op->keys, locked);
     if (!behind && !Intersects(op->keys, freed)) {
       // One write asks for the locks; those behind it follow together.
@@ -233,8 +245,10 @@ void MergeLane::TryParked() {
       op = std::move(alone.front());
       if (!IsLockedByOthers(attempt.status)) {
         alone.front() = std::move(op);
-        if (IsConnectionLost(attempt.status)) FailLost(alone, attempt);
+        lost = connection_ == nullptr || IsConnectionLost(attempt.status);
+        if (lost) FailLost(alone, attempt);
         // RunBatch knows what to do about the rest.
+        freed.insert(keys.begin(), keys.end());
         if (!alone.empty()) free.push_back(std::move(alone.front()));
         continue;
       }
@@ -243,6 +257,7 @@ void MergeLane::TryParked() {
       locked.insert(op->keys.begin(), op->keys.end());
       Park(std::move(op));
     } else {
+      freed.insert(op->keys.begin(), op->keys.end());
       free.push_back(std::move(op));
     }
   }

@@ -55,8 +55,9 @@ class Merger {
 // waits for nobody. If more writes wait when a batch is committed, they are sent first and the
 // batch is answered while the server works on them.
 //   40001, 40P01          the batch is run again
-//   a lock not obtained   its writes are set aside and tried alone until their deadline, and those
-//                         behind them on the same keys wait with them; all others go on
+//   a lock not obtained   the batch is halved, its locks no longer waited for; the writes that want
+//                         it are set aside and tried alone until their deadline, and those behind
+//                         them on the same keys wait with them; all others go on
 //   any other error       the batch is halved until the write at fault is alone
 //   connection lost       before the commit was sent: run again, once. After it: what is repeatable
 //                         is run again and finds what it wrote, if it did; the rest, and what
@@ -86,13 +87,13 @@ class MergeLane {
   using Ops = std::vector<std::unique_ptr<MergeOp>>;
   struct Attempt {
     absl::Status status;
-    bool sent = false;  // and so possibly committed
+    bool sent = false;  // and not refused, so possibly committed
   };
 
   void RunThread();
   bool Gather(Ops& batch) ABSL_LOCKS_EXCLUDED(mutex_);  // false: the lane is to end
-  // Runs until each write is answered or parked.
-  void RunBatch(Ops batch);
+  // Runs until each write is committed, answered or parked.
+  void RunBatch(Ops batch, bool now_or_never = false);
   // Takes the batch once it is committed.
   Attempt TryBatch(Ops& batch, bool now_or_never);
   bool QueueIsEmpty() ABSL_LOCKS_EXCLUDED(mutex_);

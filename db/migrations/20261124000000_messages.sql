@@ -18,8 +18,10 @@ ALTER TABLE chats
   -- When retention has something to do here next; NULL: never.
   ADD COLUMN purge_at timestamptz,
   ADD CHECK (first_seq BETWEEN 1 AND last_seq + 1);
+-- Retention may have been at work before this was rolled back.
 UPDATE chats
-SET last_sent_at = (SELECT max(created_at) FROM messages WHERE chat_id = chats.id)
+SET last_sent_at = (SELECT max(created_at) FROM messages WHERE chat_id = chats.id),
+    first_seq = coalesce((SELECT min(seq) FROM messages WHERE chat_id = chats.id), last_seq + 1)
 WHERE last_seq > 0;
 CREATE INDEX chats_to_tend ON chats (purge_at) WHERE purge_at IS NOT NULL;
 
@@ -147,6 +149,11 @@ CREATE TABLE erasures (
 
 -- migrate:down
 -- +goose Down
+-- What is left to do of them cannot be done without their tables.
+UPDATE tasks
+SET state = 'cancelled', updated_at = now()
+WHERE queue IN ('parley.erase-user', 'parley.scheduled-messages') AND state = 'pending';
+DELETE FROM requests WHERE operation = 'ScheduleMessage';
 DROP TABLE erasures;
 DROP INDEX requests_of_users;
 DROP TABLE scheduled_messages;

@@ -1,7 +1,9 @@
 #include "db/repository/retention_repository.h"
 
+#include <algorithm>
 #include <optional>
 
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "db/core/transaction.h"
 #include "db/repository/columns.h"
@@ -11,6 +13,8 @@ namespace parley::db {
 namespace {
 
 using Tended = RetentionRepository::Tended;
+
+constexpr absl::Duration kLockPatience = absl::Milliseconds(500);
 
 // Hides, and lets the chat rest if there is nothing to remove. kPurged: there is.
 absl::StatusOr<Tended> HideIn(Session& session, std::int64_t chat_id) {
@@ -52,18 +56,24 @@ absl::StatusOr<std::vector<std::int64_t>> RetentionRepository::FindChats(std::in
 }
 
 absl::StatusOr<Tended> RetentionRepository::Tend(std::int64_t chat_id, absl::Time deadline) {
-  // Two transactions: removing takes its time, and nobody is to wait for the chat meanwhile.
-  PARLEY_ASSIGN_OR_RETURN(
-      const Tended hidden,
-      RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
-                     [&](Session& session) { return HideIn(session, chat_id); }));
-  if (hidden != Tended::kPurged) return hidden;
-  PARLEY_ASSIGN_OR_RETURN(
-      const std::int64_t removed,
-      RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
-                     [&](Session& session) { return PurgeIn(session, chat_id); }));
+  // Transactions of their own: removing takes its time, and nobody is to wait for the chat
+  // meanwhile.
+  const absl::StatusOr<Tended> hidden = RunTransaction(
+      pool_, std::min(deadline, absl::Now() + kLockPatience), OnLostCommit::kSafeToRetry,
+      [&](Session& session) { return HideIn(session, chat_id); });
+  if (absl::IsDeadlineExceeded(hidden.status())) return Tended::kByOthers;
+  if (!hidden.ok() || *hidden != Tended::kPurged) return hidden;
+  bool purged = false;
+  for (int step = 0; step < kSteps; ++step) {
+    PARLEY_ASSIGN_OR_RETURN(
+        const std::int64_t removed,
+        RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
+                       [&](Session& session) { return PurgeIn(session, chat_id); }));
+    purged = purged || removed > 0;
+    if (removed < kStepRows) break;
+  }
   // None: those that are left are locked by another process, which removes them.
-  return removed > 0 ? Tended::kPurged : Tended::kByOthers;
+  return purged ? Tended::kPurged : Tended::kByOthers;
 }
 
 }  // namespace parley::db

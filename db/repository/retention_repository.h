@@ -26,13 +26,15 @@ class RetentionRepository {
   absl::StatusOr<std::vector<std::int64_t>> FindChats(std::int32_t limit, absl::Time deadline);
 
   enum class Tended {
-    kByOthers,  // another process has the chat in its hands, or has just had it
+    kByOthers,  // others have the chat in their hands, or have just seen to it
     kRested,    // nothing is left to remove for now
     kPurged,    // some were removed, and there may be more
   };
-  // Hides what has expired in one chat and removes at most kStepRows of what is hidden.
+  // Hides what has expired in one chat, waiting half a second at most for its lock, and removes
+  // some of what is hidden: at most kSteps times kStepRows, each step with a commit of its own.
   absl::StatusOr<Tended> Tend(std::int64_t chat_id, absl::Time deadline);
 
+  static constexpr int kSteps = 10;
   static constexpr std::int64_t kStepRows = 500;
 
  private:

@@ -12,8 +12,8 @@
 namespace parley::message {
 
 // One thread looks every second for chats in which messages have expired, hides these, and removes
-// what is hidden, a batch a chat in turn. Every process may have one: whatever one of them leaves
-// undone, another finds. While the database is away it tries again every second.
+// what is hidden, some of each chat in turn. Every process may have one: whatever one of them
+// leaves undone, another finds. While the database is away it tries again every second.
 //
 // Thread-safe.
 class RetentionKeeper {

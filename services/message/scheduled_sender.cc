@@ -56,7 +56,8 @@ absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   if (key) {
     PARLEY_ASSIGN_OR_RETURN(scheduled, scheduled_.Find(*key, deadline));
   }
-  if (!scheduled || scheduled->state != ScheduledMessageState::kScheduled) {
+  if (!scheduled || scheduled->task_id != job.task.id ||
+      scheduled->state != ScheduledMessageState::kScheduled) {
     return tasks_.AckTask(job.lease, deadline).status();  // its chat, or its author, is gone
   }
   const absl::StatusOr<Message> sent = send_(MessageOf(*scheduled), deadline);

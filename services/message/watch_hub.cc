@@ -532,10 +532,13 @@ absl::Status WatchHub::ReadLive() {
   if (to_read_.empty() || absl::Now() < read_at_) return absl::OkStatus();
   read_at_ = absl::Now() + kReadSpacing;
   const std::vector<std::int64_t> chat_ids(to_read_.begin(), to_read_.end());
+  absl::Status trouble;
   for (const std::int64_t chat_id : chat_ids) {
-    PARLEY_RETURN_IF_ERROR(ReadChat(chat_id));
+    const absl::Status read = ReadChat(chat_id);
+    if (absl::IsUnavailable(read)) return read;
+    trouble.Update(read);  // one chat's trouble is not to keep the others waiting
   }
-  return absl::OkStatus();
+  return trouble;
 }
 
 absl::Status WatchHub::ReadChat(std::int64_t chat_id) {

@@ -182,6 +182,17 @@ TEST_F(MessagePlanTest, ReadsAPageAtAnyOffsetForNearlyTheSamePrice) {
   }
 }
 
+TEST_F(MessagePlanTest, DoesNotCreepThroughALongRunOfTombstones) {
+  const Explained page = Run(sql::ListNewestAtOffset, "1, 1000001, 21, false, 1",
+                             "UPDATE messages SET deleted = true, text = '', search = NULL"
+                             " WHERE chat_id = 1 AND seq > 980000");
+  EXPECT_EQ(page.nodes.front()["Actual Rows"], 21) << page.text;
+  for (const json& node : page.nodes) {
+    if (node["Node Type"] != "Recursive Union") continue;
+    EXPECT_LE(Explained::RowsOf(node), 2) << page.text;
+  }
+}
+
 TEST_F(MessagePlanTest, FindsATimeByHalving) {
   for (const char* time : {"2026-01-01 00:00:01", "2026-01-06 00:00:00", "2030-01-01"}) {
     const Explained found =

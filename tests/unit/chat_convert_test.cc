@@ -63,6 +63,20 @@ TEST(UserChange, WithTheStarRemovesAnAbsentNameAndWantsAStatus) {
   EXPECT_THAT(violations.ToStatus(), Violates("user.status"));
 }
 
+TEST(ChatChange, WithAMaskThatNamesAnAbsentRetentionKeepsForEver) {
+  v1::UpdateChatRequest request;
+  Violations violations;
+  EXPECT_FALSE(ToChange(request, violations).set_retention);
+  request.mutable_chat()->mutable_message_retention()->set_seconds(90);
+  EXPECT_EQ(ToChange(request, violations).retention, absl::Seconds(90));
+  request.mutable_chat()->clear_message_retention();
+  request.mutable_update_mask()->add_paths("message_retention");
+  const ChatChange change = ToChange(request, violations);
+  EXPECT_TRUE(change.set_retention);
+  EXPECT_FALSE(change.retention.has_value());
+  EXPECT_TRUE(violations.empty());
+}
+
 TEST(UserStatusFromProto, RefusesNumbersThatAreNone) {
   Violations violations;
   FromProto("status", static_cast<v1::UserStatus>(99), violations);

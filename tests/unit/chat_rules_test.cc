@@ -64,6 +64,20 @@ TEST(CheckLogin, RefusesLoginsThatVanishOrExplodeWhenFolded) {
   EXPECT_THAT(exploding.ToStatus(), Violates("login"));
 }
 
+TEST(CheckRetention, WantsAMinuteToAHundredYears) {
+  Violations right;
+  CheckRetention("r", absl::Minutes(1), right);
+  CheckRetention("r", absl::Hours(24 * 36'525), right);
+  EXPECT_TRUE(right.empty());
+  for (const absl::Duration wrong :
+       {absl::Minutes(1) - absl::Nanoseconds(1), absl::ZeroDuration(), -absl::Hours(1),
+        absl::Hours(24 * 36'525) + absl::Nanoseconds(1)}) {
+    Violations violations;
+    CheckRetention("r", wrong, violations);
+    EXPECT_THAT(violations.ToStatus(), Violates("r")) << wrong;
+  }
+}
+
 TEST(CheckIds, WantsOneTo100PositiveIds) {
   Violations none;
   CheckIds("user_ids", {}, none);

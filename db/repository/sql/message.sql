@@ -42,14 +42,9 @@ WITH item AS MATERIALIZED (
   LEFT JOIN messages AS earlier
     ON earlier.chat_id = i.chat_id AND earlier.user_id = i.user_id
    AND earlier.request_id = i.request_id
-  -- With LIMIT it is looked up row by row, whatever the table's size was when the plan was made.
-  LEFT JOIN LATERAL (
-    SELECT r.seq, r.request_fingerprint
-    FROM retired_requests AS r
-    WHERE c.first_seq > 1 AND r.chat_id = i.chat_id AND r.user_id = i.user_id
-      AND r.request_id = i.request_id
-    LIMIT 1
-  ) AS retired ON true
+  LEFT JOIN retired_requests AS retired
+    ON c.first_seq > 1 AND retired.chat_id = i.chat_id AND retired.user_id = i.user_id
+   AND retired.request_id = i.request_id
   LEFT JOIN messages AS reply ON reply.chat_id = i.chat_id AND reply.seq = i.reply_to_seq
 ), placed AS MATERIALIZED (
   SELECT item.*, count(*) OVER (PARTITION BY chat_id) AS room,
@@ -139,8 +134,9 @@ WHERE c.id = $1::bigint;
 -- name: ListNewestAtOffset
 -- The same, $5 messages further. Without tombstones a message's distance from the newest one is plain
 -- subtraction; `step` goes as far, then as much further as there were tombstones on the way, and so
--- on until it meets none. Of whole blocks of seqs tombstones are counted already; of the two that it
--- cuts they are counted in the index of tombstones.
+-- on until so little is left that the messages themselves are stepped over (else it would creep
+-- through a long run of tombstones). Of whole blocks of seqs tombstones are counted already; of the
+-- two that it cuts they are counted in the index of tombstones.
 WITH RECURSIVE chat AS (
   SELECT id, first_seq, least($2::bigint - 1, last_seq) AS newest FROM chats WHERE id = $1::bigint
 ), step (first_seq, seq, to_go) AS (
@@ -162,18 +158,19 @@ WITH RECURSIVE chat AS (
             FROM messages AS m
             WHERE m.chat_id = $1::bigint AND m.deleted AND high / 16384 > low / 16384
               AND m.seq >= high / 16384 * 16384 AND m.seq <= high) AS tombstones) AS met
-  WHERE to_go > 0 AND seq >= first_seq
+  WHERE to_go > 256 AND seq >= first_seq
 )
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
        m.reply_to_seq, m.created_at, m.updated_at
 FROM chat AS c
+CROSS JOIN (SELECT seq, to_go FROM step ORDER BY seq LIMIT 1) AS reached
 LEFT JOIN LATERAL (
   SELECT *
   FROM messages
-  WHERE chat_id = $1::bigint AND seq <= (SELECT min(seq) FROM step) AND seq >= c.first_seq
+  WHERE chat_id = $1::bigint AND seq <= reached.seq AND seq >= c.first_seq
     AND (NOT deleted OR $4::boolean)
   ORDER BY seq DESC
-  LIMIT $3::bigint
+  OFFSET reached.to_go LIMIT $3::bigint
 ) AS m ON true;
 
 -- name: ListOldest
@@ -217,18 +214,19 @@ WITH RECURSIVE chat AS (
             FROM messages AS m
             WHERE m.chat_id = $1::bigint AND m.deleted AND high / 16384 > low / 16384
               AND m.seq >= high / 16384 * 16384 AND m.seq <= high) AS tombstones) AS met
-  WHERE to_go > 0 AND seq <= last_seq
+  WHERE to_go > 256 AND seq <= last_seq
 )
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
        m.reply_to_seq, m.created_at, m.updated_at
 FROM chat AS c
+CROSS JOIN (SELECT seq, to_go FROM step ORDER BY seq DESC LIMIT 1) AS reached
 LEFT JOIN LATERAL (
   SELECT *
   FROM messages
-  WHERE chat_id = $1::bigint AND seq > (SELECT max(seq) FROM step) AND seq >= c.first_seq
+  WHERE chat_id = $1::bigint AND seq > reached.seq AND seq >= c.first_seq
     AND (NOT deleted OR $4::boolean)
   ORDER BY seq
-  LIMIT $3::bigint
+  OFFSET reached.to_go LIMIT $3::bigint
 ) AS m ON true;
 
 -- name: FindSeqAtTime

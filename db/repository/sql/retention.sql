@@ -6,8 +6,9 @@
 SELECT id FROM chats WHERE purge_at <= now() ORDER BY purge_at LIMIT :limit;
 
 -- name: LockChatToTend
--- No row: another process has it in its hands, or has seen to it already.
-SELECT id FROM chats WHERE id = :chat_id AND purge_at <= now() FOR NO KEY UPDATE SKIP LOCKED;
+-- No row: another process has just seen to it. It is waited for: a busy chat is always locked by
+-- senders, and whoever waits has its turn.
+SELECT id FROM chats WHERE id = :chat_id AND purge_at <= now() FOR NO KEY UPDATE;
 
 -- name: HideExpired
 -- Under the chat's lock. Messages' times never go back with seq, so that the first one that is young
