@@ -50,6 +50,7 @@ absl::StatusOr<std::vector<std::int64_t>> RetentionRepository::FindChats(std::in
                        const std::vector<IdRow> rows,
                        session.Query<IdRow>(sql::retention::FindChatsToTend, {{"limit", limit}}));
                    std::vector<std::int64_t> chats;
+                   chats.reserve(rows.size());
                    for (const IdRow& row : rows) chats.push_back(row.id);
                    return chats;
                  });
@@ -58,7 +59,7 @@ absl::StatusOr<std::vector<std::int64_t>> RetentionRepository::FindChats(std::in
 absl::StatusOr<Tended> RetentionRepository::Tend(std::int64_t chat_id, absl::Time deadline) {
   // Transactions of their own: removing takes its time, and nobody is to wait for the chat
   // meanwhile.
-  const absl::StatusOr<Tended> hidden = RunTransaction(
+  absl::StatusOr<Tended> hidden = RunTransaction(
       pool_, std::min(deadline, absl::Now() + kLockPatience), OnLostCommit::kSafeToRetry,
       [&](Session& session) { return HideIn(session, chat_id); });
   if (absl::IsDeadlineExceeded(hidden.status())) return Tended::kByOthers;

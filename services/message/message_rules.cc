@@ -60,9 +60,11 @@ void CheckSearchQuery(absl::string_view field, absl::string_view query, Violatio
 }
 
 bool IsSearchLanguage(absl::string_view name) {
-  return !name.empty() && name.size() <= kMaxLanguageSize && !absl::ascii_isdigit(name.front()) &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) {
-           return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_';
+  return !name.empty() && name.size() <= kMaxLanguageSize &&
+         !absl::ascii_isdigit(static_cast<unsigned char>(name.front())) &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           const auto byte = static_cast<unsigned char>(c);
+           return absl::ascii_islower(byte) || absl::ascii_isdigit(byte) || c == '_';
          });
 }
 

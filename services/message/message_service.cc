@@ -66,7 +66,7 @@ v1::BatchSendMessagesResponse::Result ResultOf(const absl::StatusOr<Message>& ou
 // Puts what was found into the order asked for. `key_of` tells what a message was asked for by.
 template <class KeyOf>
 v1::BatchGetMessagesResponse InOrder(const google::protobuf::RepeatedField<std::int64_t>& asked,
-                                     std::vector<Message> found, KeyOf key_of) {
+                                     const std::vector<Message>& found, KeyOf key_of) {
   std::unordered_map<std::int64_t, const Message*> by_key;
   for (const Message& message : found) by_key[key_of(message)] = &message;
   v1::BatchGetMessagesResponse response;
@@ -189,9 +189,9 @@ void MessageService::BatchGet(const Call& call, const v1::BatchGetMessagesReques
   const auto& asked = by_id ? request.message_ids() : request.seqs();
   // The request lives until it is answered.
   auto answer = [&asked, by_id,
-                 done = std::move(done)](absl::StatusOr<std::vector<Message>> found) {
+                 done = std::move(done)](const absl::StatusOr<std::vector<Message>>& found) {
     if (!found.ok()) return done(found.status());
-    done(InOrder(asked, *std::move(found),
+    done(InOrder(asked, *found,
                  [by_id](const Message& message) { return by_id ? message.id : message.seq; }));
   };
   const std::vector<std::int64_t> keys(asked.begin(), asked.end());

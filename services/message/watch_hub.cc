@@ -534,7 +534,7 @@ absl::Status WatchHub::ReadLive() {
   const std::vector<std::int64_t> chat_ids(to_read_.begin(), to_read_.end());
   absl::Status trouble;
   for (const std::int64_t chat_id : chat_ids) {
-    const absl::Status read = ReadChat(chat_id);
+    absl::Status read = ReadChat(chat_id);
     if (absl::IsUnavailable(read)) return read;
     trouble.Update(read);  // one chat's trouble is not to keep the others waiting
   }

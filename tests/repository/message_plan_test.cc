@@ -93,8 +93,6 @@ std::string Messages(int count) {
 // 1 is in all of them and writes in each; user 2 is in a hundred.
 class MessagePlanTest : public ::testing::Test {
  protected:
-  static constexpr int kMessages = 1'000'000;
-
   static void SetUpTestSuite() {
     database_ = std::make_unique<TempDatabase>();
     database_->Sql(
