@@ -174,8 +174,8 @@ absl::StatusOr<ScheduledMessage> ScheduleIn(
   PARLEY_RETURN_IF_ERROR(CheckMaySend(session, params));
   PARLEY_ASSIGN_OR_RETURN(const Task task,
                           TaskRepository::CreateInTransaction(session, TaskFor(params, id)));
-  const std::optional<std::int64_t> reply_to_seq =
-      params.reply_to_seq == 0 ? std::nullopt : std::optional(params.reply_to_seq);
+  std::optional<std::int64_t> reply_to_seq;
+  if (params.reply_to_seq != 0) reply_to_seq = params.reply_to_seq;
   PARLEY_RETURN_IF_ERROR(
       session
           .Execute(sql::schedule::InsertScheduledMessage, {{"chat_id", params.chat_id},
