@@ -101,8 +101,10 @@ build() {
 
 main() {
   step "Packages and tools"
-  need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}" \
-    python3-psycopg2
+  local packages=("${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}"
+    python3-psycopg2)
+  [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")
+  need_packages "${packages[@]}"
   need_grpcurl || fail "grpcurl is needed and could not be installed"
 
   step "Build, preset $PRESET"
@@ -122,11 +124,12 @@ main() {
   for name in "${!PARLEY_@}"; do
     [[ $name == PARLEY_TEST_* || $name == PARLEY_BIN_DIR ]] || unset "$name"
   done
-  export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
-  export UBSAN_OPTIONS=print_stacktrace=1
+  local symbolizer=external_symbolizer_path=/usr/bin/llvm-symbolizer-14
+  export ASAN_OPTIONS=$symbolizer:detect_stack_use_after_return=1:strict_string_checks=1
+  export UBSAN_OPTIONS=$symbolizer:print_stacktrace=1
   # What gRPC's library does through memcpy, free and the like is not ours to judge, and to look up each
   # suppressed report about it takes most of a test's time.
-  export TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1 ignore_noninstrumented_modules=1 suppressions='$ROOT/tests/support/tsan.supp'"
+  export TSAN_OPTIONS="$symbolizer halt_on_error=1 second_deadlock_stack=1 ignore_noninstrumented_modules=1 suppressions='$ROOT/tests/support/tsan.supp'"
   # The sanitizers place their shadow memory where address randomisation may have put something else.
   local launcher=()
   if [[ $PRESET == dev || $PRESET == tsan ]] && setarch -R true 2>/dev/null; then

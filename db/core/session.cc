@@ -19,7 +19,7 @@ struct ResultDeleter {
 };
 using Result = std::unique_ptr<PGresult, ResultDeleter>;
 
-PGconn* Connection(soci::session& session) {
+PGconn* LibpqConnection(soci::session& session) {
   // static_cast: the backend is always PostgreSQL's, and dynamic_cast across libraries is not
   // sound.
   return static_cast<soci::postgresql_session_backend*>(session.get_backend())->conn_;
@@ -65,8 +65,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const Dsn& dsn) {
   if (!status.ok()) return StatusFromSqlState("", "connect");
   // What the server says beside its answers; libpq would print it between the lines of the log.
   PQsetNoticeProcessor(
-      Connection(*session->session_), [](void*, const char*) {}, nullptr);
-  session->socket_ = fcntl(PQsocket(Connection(*session->session_)), F_DUPFD_CLOEXEC, 0);
+      LibpqConnection(*session->session_), [](void*, const char*) {}, nullptr);
+  session->socket_ = fcntl(PQsocket(LibpqConnection(*session->session_)), F_DUPFD_CLOEXEC, 0);
   return session;
 }
 
@@ -103,7 +103,7 @@ absl::StatusOr<std::int64_t> Session::Execute(const Statement& statement, std::v
 }
 
 absl::Status Session::Command(const char* sql) {
-  PGconn* connection = Connection(*session_);
+  PGconn* connection = LibpqConnection(*session_);
   const Result result(PQexec(connection, sql));
   switch (PQresultStatus(result.get())) {
     case PGRES_COMMAND_OK:
@@ -119,7 +119,7 @@ absl::Status Session::Command(const char* sql) {
 }
 
 absl::Status Session::Commit() {
-  PGconn* connection = Connection(*session_);
+  PGconn* connection = LibpqConnection(*session_);
   if (PQtransactionStatus(connection) == PQTRANS_INERROR) {
     // COMMIT would answer without an error, and roll back.
     return InternalError("commit of a transaction in which a statement had failed");
@@ -128,7 +128,7 @@ absl::Status Session::Commit() {
 }
 
 bool Session::Reset() {
-  PGconn* connection = Connection(*session_);
+  PGconn* connection = LibpqConnection(*session_);
   if (broken_ || PQstatus(connection) != CONNECTION_OK) return false;
   switch (PQtransactionStatus(connection)) {
     case PQTRANS_IDLE:
@@ -142,7 +142,7 @@ bool Session::Reset() {
 }
 
 bool Session::LooksAlive() {
-  PGconn* connection = Connection(*session_);
+  PGconn* connection = LibpqConnection(*session_);
   // What an idle server sends unasked is its farewell: an error message, then the end of the
   // stream.
   constexpr int kReads = 3;
@@ -158,7 +158,7 @@ void Session::Abort() {
   if (socket_ >= 0) shutdown(socket_, SHUT_RDWR);
 }
 
-PGconn* Session::connection() const { return Connection(*session_); }
+PGconn* Session::connection() const { return LibpqConnection(*session_); }
 
 absl::Status Session::Ping() { return Command("SELECT 1"); }
 

@@ -131,7 +131,7 @@ absl::StatusOr<Erasure> BeginIn(Session& session, std::int64_t user_id) {
 }
 
 // Waits for whoever writes to the chat. False: it is gone, with all that was in it.
-absl::StatusOr<bool> LockChat(Session& session, std::int64_t chat_id) {
+absl::StatusOr<bool> LockIfThere(Session& session, std::int64_t chat_id) {
   PARLEY_ASSIGN_OR_RETURN(
       const std::optional<IdRow> chat,
       session.QueryOptional<IdRow>(sql::message::LockChatToSend, {{"chat_id", chat_id}}));
@@ -139,7 +139,7 @@ absl::StatusOr<bool> LockChat(Session& session, std::int64_t chat_id) {
 }
 
 absl::Status LeaveIn(Session& session, std::int64_t user_id, std::int64_t chat_id) {
-  PARLEY_RETURN_IF_ERROR(LockChat(session, chat_id).status());
+  PARLEY_RETURN_IF_ERROR(LockIfThere(session, chat_id).status());
   PARLEY_ASSIGN_OR_RETURN(
       const std::optional<RoleRow> removed,
       session.QueryOptional<RoleRow>(sql::chat::DeleteMember,
@@ -201,7 +201,7 @@ absl::StatusOr<bool> ErasureRepository::WipeScheduled(std::int64_t user_id, absl
                                 session.QueryOptional<IdRow>(sql::erasure::FindChatWithScheduled,
                                                              {{"user_id", user_id}}));
         if (!chat) return false;
-        PARLEY_RETURN_IF_ERROR(LockChat(session, chat->id).status());
+        PARLEY_RETURN_IF_ERROR(LockIfThere(session, chat->id).status());
         PARLEY_RETURN_IF_ERROR(
             session
                 .Execute(sql::erasure::WipeScheduled,
@@ -222,7 +222,7 @@ absl::StatusOr<bool> ErasureRepository::Redact(std::int64_t user_id, Place& plac
                 sql::erasure::FindChatToRedact,
                 {{"user_id", user_id}, {"chat_id", place.chat_id}, {"seq", place.seq}}));
         if (!chat) return std::optional<Place>();
-        PARLEY_RETURN_IF_ERROR(LockChat(session, chat->id).status());
+        PARLEY_RETURN_IF_ERROR(LockIfThere(session, chat->id).status());
         const std::int64_t after = chat->id == place.chat_id ? place.seq : 0;
         PARLEY_ASSIGN_OR_RETURN(
             const std::optional<BatchRow> batch,

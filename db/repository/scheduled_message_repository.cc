@@ -30,7 +30,7 @@ constexpr char kChatHeader[] = "chat_id";
 constexpr char kIdHeader[] = "scheduled_message_id";
 constexpr std::int32_t kMaxAttempts = 100;
 
-absl::string_view ToLabel(ScheduledMessageState state) {
+absl::string_view StateLabel(ScheduledMessageState state) {
   switch (state) {
     case ScheduledMessageState::kScheduled:
       return "scheduled";
@@ -106,7 +106,7 @@ absl::StatusOr<ScheduledMessage> Get(Session& session, const ScheduledMessageRep
   return *std::move(found);
 }
 
-absl::Status LockChat(Session& session, std::int64_t chat_id) {
+absl::Status LockToSend(Session& session, std::int64_t chat_id) {
   PARLEY_ASSIGN_OR_RETURN(
       const std::optional<IdRow> chat,
       session.QueryOptional<IdRow>(sql::message::LockChatToSend, {{"chat_id", chat_id}}));
@@ -164,7 +164,7 @@ RequestKey KeyOf(const ScheduledMessageRepository::ScheduleParams& params) {
 
 absl::StatusOr<ScheduledMessage> ScheduleIn(
     Session& session, const ScheduledMessageRepository::ScheduleParams& params) {
-  PARLEY_RETURN_IF_ERROR(LockChat(session, params.chat_id));
+  PARLEY_RETURN_IF_ERROR(LockToSend(session, params.chat_id));
   PARLEY_ASSIGN_OR_RETURN(const std::int64_t id, NextId(session, "scheduled_message_id_seq"));
   const absl::StatusOr<std::optional<std::int64_t>> first =
       ClaimRequest(session, KeyOf(params), id);
@@ -220,7 +220,7 @@ absl::StatusOr<ScheduledMessage> CancelIn(Session& session, std::int64_t id, std
       session.QueryOptional<IdRow>(sql::schedule::FindChatOfScheduledMessage, {{"id", id}}));
   if (!chat) return ScheduledMessageNotFound(id);
   const ScheduledMessageRepository::Key key{chat->id, id};
-  PARLEY_RETURN_IF_ERROR(LockChat(session, key.chat_id));
+  PARLEY_RETURN_IF_ERROR(LockToSend(session, key.chat_id));
   PARLEY_RETURN_IF_ERROR(session
                              .QueryOptional<IdRow>(sql::schedule::LockScheduledMessage,
                                                    {{"chat_id", key.chat_id}, {"id", key.id}})
@@ -285,7 +285,7 @@ absl::StatusOr<Page<ScheduledMessage, std::int64_t>> ScheduledMessageRepository:
             {{"user_id", params.user_id},
              {"before", params.page.after.value_or(std::numeric_limits<std::int64_t>::max())},
              {"chat_id", params.chat_id},
-             {"state", params.state ? ToLabel(*params.state) : absl::string_view()},
+             {"state", params.state ? StateLabel(*params.state) : absl::string_view()},
              {"offset", params.page.offset},
              {"limit", params.page.limit + 1}}));
     if (rows.empty()) {

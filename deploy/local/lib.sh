@@ -19,6 +19,9 @@ PACKAGES_BUILD=(
 )
 # shellcheck disable=SC2034
 PACKAGES_POSTGRESQL=(postgresql-15)
+# What the sanitizer presets compile with, and what gives their reports names.
+# shellcheck disable=SC2034
+PACKAGES_CLANG=(clang-14 libclang-rt-14-dev llvm-14)
 # shellcheck disable=SC2034
 PACKAGES_PYTHON=(python3 python3-grpcio python3-protobuf)
 

@@ -14,8 +14,8 @@ namespace parley::message {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Seconds(1);
-constexpr absl::Duration kPatience = absl::Seconds(5);
-constexpr std::int32_t kChatsAtOnce = 100;
+constexpr absl::Duration kStepPatience = absl::Seconds(5);
+constexpr std::int32_t kChatsARound = 100;
 
 }  // namespace
 
@@ -55,20 +55,20 @@ void RetentionKeeper::Run() {
 absl::StatusOr<bool> RetentionKeeper::TendSome() {
   using Tended = db::RetentionRepository::Tended;
   PARLEY_ASSIGN_OR_RETURN(const std::vector<std::int64_t> chats,
-                          retention_.FindChats(kChatsAtOnce, absl::Now() + kPatience));
+                          retention_.FindChats(kChatsARound, absl::Now() + kStepPatience));
   absl::Status trouble;
   bool rested = false;
   bool purged = false;
   for (const std::int64_t chat_id : chats) {
     if (Stopping()) return false;
-    const absl::StatusOr<Tended> tended = retention_.Tend(chat_id, absl::Now() + kPatience);
+    const absl::StatusOr<Tended> tended = retention_.Tend(chat_id, absl::Now() + kStepPatience);
     if (absl::IsUnavailable(tended.status())) return tended.status();
     trouble.Update(tended.status());  // one chat's trouble is not to keep the others waiting
     rested = rested || (tended.ok() && *tended == Tended::kRested);
     purged = purged || (tended.ok() && *tended == Tended::kPurged);
   }
   if (!trouble.ok()) return trouble;
-  return purged || (rested && chats.size() == static_cast<std::size_t>(kChatsAtOnce));
+  return purged || (rested && chats.size() == static_cast<std::size_t>(kChatsARound));
 }
 
 void RetentionKeeper::NoteOutcome(const absl::Status& status) {

@@ -10,7 +10,7 @@
 namespace parley::message {
 namespace {
 
-v1::ScheduledMessageState ToProto(ScheduledMessageState state) {
+v1::ScheduledMessageState StateToProto(ScheduledMessageState state) {
   switch (state) {
     case ScheduledMessageState::kScheduled:
       return v1::SCHEDULED_MESSAGE_STATE_SCHEDULED;
@@ -37,7 +37,7 @@ v1::ScheduledMessage ToProto(const ScheduledMessage& scheduled) {
   if (scheduled.resolution) {
     proto.set_local_time_resolution(jobs::ToProto(*scheduled.resolution));
   }
-  proto.set_state(ToProto(scheduled.state));
+  proto.set_state(StateToProto(scheduled.state));
   proto.set_task_id(scheduled.task_id);
   proto.set_seq(scheduled.seq);
   proto.set_failure_reason(scheduled.failure_reason);

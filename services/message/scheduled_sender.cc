@@ -15,7 +15,7 @@
 namespace parley::message {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kSendPatience = absl::Seconds(5);
 
 db::MessageRepository::SendParams MessageOf(const ScheduledMessage& scheduled) {
   return {.chat_id = scheduled.chat_id,
@@ -50,7 +50,7 @@ jobs::Outcome ScheduledSender::Run(const jobs::Job& job) const {
 
 absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   // Nothing may be sent once the task can be cancelled again.
-  const absl::Time deadline = std::min(absl::Now() + kPatience, job.lease_until);
+  const absl::Time deadline = std::min(absl::Now() + kSendPatience, job.lease_until);
   const auto key = db::ScheduledMessageRepository::KeyOf(job.task);
   std::optional<ScheduledMessage> scheduled;
   if (key) {
@@ -62,11 +62,11 @@ absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   }
   const absl::StatusOr<Message> sent = send_(MessageOf(*scheduled), deadline);
   if (const std::optional<std::int64_t> seq = SeqOf(sent)) {
-    return scheduled_.MarkSent(*key, *seq, job.lease, absl::Now() + kPatience);
+    return scheduled_.MarkSent(*key, *seq, job.lease, absl::Now() + kSendPatience);
   }
   if (IsWorthRetrying(sent.status())) return sent.status();
   return scheduled_.MarkFailed(*key, DetailsOf(sent.status()).reason, job.lease,
-                               absl::Now() + kPatience);
+                               absl::Now() + kSendPatience);
 }
 
 }  // namespace parley::message

@@ -34,12 +34,12 @@ using parley::testing::Soon;
 using parley::testing::StatusIs;
 using parley::testing::TempDatabase;
 
-const Statement kEcho{
+const Statement kLaneEcho{
     "lane_test.Echo",
     "SELECT $1::bigint, $2::boolean, $3::timestamptz, $4::text, $5::bigint[]::text, "
     "$6::text[]::text, NULL::bigint"};
-const Statement kDivide{"lane_test.Divide", "SELECT 100 / $1::bigint"};
-const Statement kSleep{"lane_test.Sleep", "SELECT pg_sleep($1::bigint / 1000.0)::text"};
+const Statement kLaneDivide{"lane_test.Divide", "SELECT 100 / $1::bigint"};
+const Statement kLaneSleep{"lane_test.Sleep", "SELECT pg_sleep($1::bigint / 1000.0)::text"};
 const Statement kTable{"lane_test.Table", "SELECT x FROM changing"};
 const Statement kAdd{"lane_test.Add",
                      "UPDATE counters SET n = n + 1 FROM unnest($1::bigint[]) AS k (key) WHERE "
@@ -74,7 +74,7 @@ class Lanes : public ::testing::Test {
 
 absl::StatusOr<std::int64_t> Divide(ReadLane& lane, std::int64_t by, absl::Time deadline = Soon()) {
   const auto rows = Await<absl::StatusOr<HotResult>>([&](auto done) {
-    lane.Submit({{&kDivide, HotParams().Bigint(by)}, deadline, std::move(done)});
+    lane.Submit({{&kLaneDivide, HotParams().Bigint(by)}, deadline, std::move(done)});
   });
   if (!rows.ok()) return rows.status();
   return rows->Bigint(0, 0);
@@ -85,20 +85,20 @@ TEST_F(Lanes, CarryEveryTypeThereAndBack) {
   std::vector<HotResult> results;
   ASSERT_THAT(
       Connect()->Run(
-          {{&kEcho, HotParams()
-                        .Bigint(-5)
-                        .Boolean(true)
-                        .Timestamptz(time)
-                        .Text("a\"{},\\ 😀")
-                        .BigintArray(std::vector<std::optional<std::int64_t>>{1, std::nullopt})
-                        .TextArray({"x,y", std::nullopt, ""})},
-           {&kEcho, HotParams()
-                        .Bigint(1)
-                        .Boolean(false)
-                        .Timestamptz(time)
-                        .Text("")
-                        .BigintArray(std::vector<std::int64_t>{})
-                        .TextArray({})}},
+          {{&kLaneEcho, HotParams()
+                            .Bigint(-5)
+                            .Boolean(true)
+                            .Timestamptz(time)
+                            .Text("a\"{},\\ 😀")
+                            .BigintArray(std::vector<std::optional<std::int64_t>>{1, std::nullopt})
+                            .TextArray({"x,y", std::nullopt, ""})},
+           {&kLaneEcho, HotParams()
+                            .Bigint(1)
+                            .Boolean(false)
+                            .Timestamptz(time)
+                            .Text("")
+                            .BigintArray(std::vector<std::int64_t>{})
+                            .TextArray({})}},
           Soon(), [&](std::size_t, HotResult result) { results.push_back(std::move(result)); }),
       IsOk());
   ASSERT_EQ(results.size(), 2);
@@ -116,7 +116,7 @@ TEST_F(Lanes, WriteAllStepsOrNone) {
   const auto connection = Connect();
   const std::vector<HotStep> steps = {
       {&kWrite, HotParams().BigintArray(std::vector<std::int64_t>{1})},
-      {&kDivide, HotParams().Bigint(0)}};
+      {&kLaneDivide, HotParams().Bigint(0)}};
   EXPECT_THAT(connection->Run(steps, Soon(), [](std::size_t, HotResult) {}),
               StatusIs(StatusCode::kInternal, reason::kInternal));
   EXPECT_TRUE(connection->usable());
@@ -127,7 +127,7 @@ TEST_F(Lanes, WriteAllStepsOrNone) {
 
 TEST_F(Lanes, GiveASilentServerUpAtTheDeadline) {
   const auto connection = Connect();
-  EXPECT_THAT(connection->Run({{&kSleep, HotParams().Bigint(60'000)}},
+  EXPECT_THAT(connection->Run({{&kLaneSleep, HotParams().Bigint(60'000)}},
                               absl::Now() + absl::Milliseconds(50), [](std::size_t, HotResult) {}),
               StatusIs(StatusCode::kUnavailable, reason::kDatabaseUnavailable));
   EXPECT_FALSE(connection->usable());
@@ -170,9 +170,9 @@ TEST_F(Lanes, RefuseReadsBeyondTheirQueueAndAfterTheirDeadline) {
   ReadLane lane(database_.dsn(), {.connections = 1, .queue = 2});
   EXPECT_THAT(Divide(lane, 1), IsOk());
   std::promise<void> slept;
-  lane.Submit({{&kSleep, HotParams().Bigint(300)}, Soon(), [&](const absl::StatusOr<HotResult>&) {
-                 slept.set_value();
-               }});
+  lane.Submit({{&kLaneSleep, HotParams().Bigint(300)},
+               Soon(),
+               [&](const absl::StatusOr<HotResult>&) { slept.set_value(); }});
   absl::SleepFor(absl::Milliseconds(100));  // the lane is busy now
   std::vector<std::thread> threads;
   std::atomic<int> refused{0};

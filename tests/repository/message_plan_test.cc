@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "db/core/hot_connection.h"
 #include "db/repository/statements.h"
+#include "tests/support/plan.h"
 #include "tests/support/temp_database.h"
 
 namespace parley::testing {
@@ -25,32 +26,21 @@ struct Explained {
   std::vector<json> nodes;  // of the plan, from the top
   double pages = 0;         // read or hit
   std::string text;
-
-  // Rows that came out of the node, over all its loops.
-  static double RowsOf(const json& node) {
-    return node["Actual Rows"].get<double>() * node["Actual Loops"].get<double>();
-  }
 };
-
-void Flatten(const json& node, std::vector<json>& out) {
-  out.push_back(node);
-  if (!node.contains("Plans")) return;
-  for (const json& child : node["Plans"]) Flatten(child, out);
-}
 
 // Runs the statement in a transaction that is rolled back. `values` are SQL, and so is what the
 // transaction does `before`.
 Explained Explain(const TempDatabase& database, const db::Statement& statement,
                   const std::string& values, const std::string& before = "") {
-  const json plan = json::parse(database.Sql(absl::StrCat(
+  const std::string plan = database.Sql(absl::StrCat(
       "BEGIN; ", before, "; ", db::kHotSettings, "; SET jit = off; PREPARE hot AS ", statement.sql,
-      "; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot(", values, ")")));
+      "; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot(", values, ")"));
   Explained explained;
-  Flatten(plan[0]["Plan"], explained.nodes);
+  explained.nodes = PlanNodes(plan);
   const json& top = explained.nodes.front();
   explained.pages =
       top["Shared Hit Blocks"].get<double>() + top["Shared Read Blocks"].get<double>();
-  explained.text = absl::StrCat(statement.name, "(", values, "): ", plan.dump(1));
+  explained.text = absl::StrCat(statement.name, "(", values, "): ", plan);
   return explained;
 }
 
@@ -60,10 +50,10 @@ void ExpectFrugal(const Explained& explained, double most_rows) {
     const std::string type = node["Node Type"];
     EXPECT_NE(type, "Seq Scan") << explained.text;
     if (type == "Sort" || type == "Incremental Sort") {
-      EXPECT_LE(Explained::RowsOf(node), most_rows) << explained.text;
+      EXPECT_LE(RowsOf(node), most_rows) << explained.text;
     }
     if (node.value("Relation Name", "") != "messages" || type == "ModifyTable") continue;
-    EXPECT_LE(Explained::RowsOf(node), most_rows) << explained.text;
+    EXPECT_LE(RowsOf(node), most_rows) << explained.text;
     EXPECT_LE(node.value("Rows Removed by Filter", 0.0) * node["Actual Loops"].get<double>(),
               most_rows)
         << explained.text;
@@ -187,7 +177,7 @@ TEST_F(MessagePlanTest, DoesNotCreepThroughALongRunOfTombstones) {
   EXPECT_EQ(page.nodes.front()["Actual Rows"], 21) << page.text;
   for (const json& node : page.nodes) {
     if (node["Node Type"] != "Recursive Union") continue;
-    EXPECT_LE(Explained::RowsOf(node), 2) << page.text;
+    EXPECT_LE(RowsOf(node), 2) << page.text;
   }
 }
 

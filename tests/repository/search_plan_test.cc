@@ -9,18 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "db/repository/statements.h"
+#include "tests/support/plan.h"
 #include "tests/support/temp_database.h"
 
 namespace parley::testing {
 namespace {
 
 using nlohmann::json;
-
-void Flatten(const json& node, std::vector<json>& out) {
-  out.push_back(node);
-  if (!node.contains("Plans")) return;
-  for (const json& child : node["Plans"]) Flatten(child, out);
-}
 
 class SearchPlanTest : public ::testing::Test {
  protected:
@@ -62,23 +57,16 @@ class SearchPlanTest : public ::testing::Test {
                                                                 {":after_rank", "$9"},
                                                                 {":offset", "$10"},
                                                                 {":limit", "$11"}});
-    const json plan = json::parse(database_.Sql(absl::StrCat(
+    return PlanNodes(database_.Sql(absl::StrCat(
         "SET plan_cache_mode = force_generic_plan;"
         "PREPARE search(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text, bigint,"
         " bigint) AS ",
         sql, "; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE search('simple', '", query, "', ",
         chats, ", NULL, 0, 0, '0', 0, 21)")));
-    std::vector<json> nodes;
-    Flatten(plan[0]["Plan"], nodes);
-    return nodes;
   }
 
   TempDatabase database_;
 };
-
-double RowsOf(const json& node) {
-  return node["Actual Rows"].get<double>() * node["Actual Loops"].get<double>();
-}
 
 TEST_F(SearchPlanTest, ReadsOnlyWhatMatchesByTheIndex) {
   FillTables();

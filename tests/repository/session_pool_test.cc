@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "tests/support/people.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_database.h"
 
@@ -18,9 +19,8 @@ namespace {
 using parley::testing::ClusterDsn;
 using parley::testing::IsOk;
 using parley::testing::RunSql;
+using parley::testing::Soon;
 using parley::testing::StatusIs;
-
-absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
 
 // A name that only the connections of one pool have.
 Dsn Named(const std::string& name) { return ClusterDsn().With("application_name", name); }

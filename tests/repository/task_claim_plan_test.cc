@@ -12,18 +12,12 @@
 #include "absl/strings/str_replace.h"
 #include "db/repository/statements.h"
 #include "tests/repository/task_fixture.h"
+#include "tests/support/plan.h"
 
 namespace parley::testing {
 namespace {
 
 using nlohmann::json;
-
-// All nodes of a plan, from the top.
-void Flatten(const json& node, std::vector<json>& out) {
-  out.push_back(node);
-  if (!node.contains("Plans")) return;
-  for (const json& child : node["Plans"]) Flatten(child, out);
-}
 
 class TaskClaimPlanTest : public TaskRepositoryTest {
  protected:
@@ -45,18 +39,11 @@ class TaskClaimPlanTest : public TaskRepositoryTest {
                                                    {":token", "'00000000000000000000000000000001'"},
                                                    {":lease_us", "1000000"},
                                                    {":max_bytes", "3145728"}});
-    const json plan = json::parse(database_.Sql(absl::StrCat(
+    return PlanNodes(database_.Sql(absl::StrCat(
         "SET plan_cache_mode = force_generic_plan; PREPARE claim AS ", claim,
         "; EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE claim('", queues, "', ", max_tasks, ")")));
-    std::vector<json> nodes;
-    Flatten(plan[0]["Plan"], nodes);
-    return nodes;
   }
 };
-
-double RowsOf(const json& node) {
-  return node["Actual Rows"].get<double>() * node["Actual Loops"].get<double>();
-}
 
 TEST_F(TaskClaimPlanTest, ReadsOnlyWhatItTakesFromTheDueIndex) {
   FillTable();

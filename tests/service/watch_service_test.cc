@@ -360,12 +360,7 @@ TEST_F(Watches, FindByLookingWhatNobodyHintedAt) {
 }
 
 TEST_F(Watches, ShareOneReader) {
-#ifdef __SANITIZE_THREAD__
-  // Every stream makes TSan look up hundreds of suppressed reports about gRPC.
-  constexpr int kWatchers = 30;
-#else
   constexpr int kWatchers = 300;
-#endif
   constexpr int kMessages = 20;
   std::vector<std::unique_ptr<Watching>> watching;
   for (int i = 0; i < kWatchers; ++i) watching.push_back(Begin(process_, ChatRequest()));

@@ -205,7 +205,7 @@ TEST_F(Workers, GoOnAfterTheDatabaseWasAway) {
   Worker worker(tasks_, database_.dsn(), {.queue = kQueue},
                 [this](const Job& job) { return See(job); });
   database_.Sql(
-      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+      "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity "
       "WHERE datname = current_database() AND pid <> pg_backend_pid()");
   Create();
   WaitUntilSeen(1);
