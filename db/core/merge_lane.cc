@@ -16,6 +16,9 @@ namespace {
 
 // How often locks that others hold are asked for.
 constexpr absl::Duration kParkedInterval = absl::Milliseconds(20);
+// A server that works answers within the lock timeout. One that is only late must not leave a write
+// in doubt, so its answer is waited for past the deadline; no longer than that, as it may be gone.
+constexpr absl::Duration kAnswerGrace = absl::Seconds(1);
 
 // SQLSTATE 55P03: somebody holds a lock for longer than the lane waits.
 bool IsLockedByOthers(const absl::Status& status) {
@@ -162,9 +165,9 @@ MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
   absl::Status status = connection_->Send(writes.steps);
   AnswerCommitted();  // those before; the server is at work meanwhile
   if (status.ok()) {
-    status = connection_->Receive(writes.steps, deadline, [&](std::size_t step, HotResult result) {
-      results[step] = std::move(result);
-    });
+    status = connection_->Receive(
+        writes.steps, deadline + kAnswerGrace,
+        [&](std::size_t step, HotResult result) { results[step] = std::move(result); });
   }
   if (status.ok()) committed_ = {std::move(batch), std::move(writes), std::move(results)};
   return {std::move(status), /*sent=*/!connection_->refused()};

@@ -61,7 +61,8 @@ class Merger {
 //   any other error       the batch is halved until the write at fault is alone
 //   connection lost       before the commit was sent: run again, once. After it: what is repeatable
 //                         is run again and finds what it wrote, if it did; the rest, and what
-//                         cannot be asked again, ends in doubt (transaction.h)
+//                         cannot be asked again, ends in doubt (transaction.h). A server that is
+//                         silent for a second after the deadline counts as lost
 //
 // Thread-safe.
 class MergeLane {

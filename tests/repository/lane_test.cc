@@ -307,7 +307,7 @@ TEST_F(Lanes, SettleWritesWhoseConnectionWasLost) {
   EXPECT_EQ(database_.Sql("SELECT count(*) || ' ' || count(DISTINCT id) FROM written"), "400 400");
 }
 
-TEST_F(Lanes, LeaveWritesThatCannotBeRepeatedInDoubt) {
+TEST_F(Lanes, WaitForAServerThatAnswersAfterTheDeadline) {
   MergeLane lane(database_.dsn(), {}, std::make_unique<WriteMerger>());
   ASSERT_THAT(Write(lane, {1}), IsOk());
   parley::testing::SqlConnection blocker(database_.dsn());
@@ -315,6 +315,22 @@ TEST_F(Lanes, LeaveWritesThatCannotBeRepeatedInDoubt) {
   auto op = std::make_unique<WriteOp>(std::vector<std::int64_t>{2}, std::vector<std::int64_t>{});
   op->repeatable = false;
   op->deadline = absl::Now() + absl::Milliseconds(60);  // less than the lock timeout
+  std::future<absl::Status> done = op->done.get_future();
+  lane.Submit(std::move(op));
+  EXPECT_THAT(done.get(), StatusIs(StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded));
+  blocker.Run("ROLLBACK");
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM written"), "1");
+}
+
+TEST_F(Lanes, LeaveWritesThatCannotBeRepeatedInDoubt) {
+  MergeLane lane(database_.dsn(), {.lock_timeout = absl::Minutes(1)},
+                 std::make_unique<WriteMerger>());
+  ASSERT_THAT(Write(lane, {1}), IsOk());
+  parley::testing::SqlConnection blocker(database_.dsn());
+  blocker.Run("BEGIN; LOCK TABLE written");
+  auto op = std::make_unique<WriteOp>(std::vector<std::int64_t>{2}, std::vector<std::int64_t>{});
+  op->repeatable = false;
+  op->deadline = absl::Now() + absl::Milliseconds(60);
   std::future<absl::Status> done = op->done.get_future();
   lane.Submit(std::move(op));
   EXPECT_THAT(done.get(), StatusIs(StatusCode::kUnknown, reason::kCommitInDoubt));
