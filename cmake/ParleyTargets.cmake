@@ -44,8 +44,10 @@ function(parley_binary name)
 endfunction()
 
 # parley_test(name SOURCES a_test.cc... LINKS parley::x...): a GoogleTest binary, one CTest test.
+# The test code itself is not optimised: compiling it would take longer than running it.
 function(parley_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   parley_binary(${name} SOURCES ${ARG_SOURCES} LINKS ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  target_compile_options(${name} PRIVATE -O0)
   add_test(NAME ${name} COMMAND ${name})
 endfunction()
