@@ -126,6 +126,7 @@ main() {
   done
   local symbolizer=external_symbolizer_path=/usr/bin/llvm-symbolizer-14
   export ASAN_OPTIONS=$symbolizer:detect_stack_use_after_return=1:strict_string_checks=1
+  export LSAN_OPTIONS="print_suppressions=0 suppressions='$ROOT/tests/support/lsan.supp'"
   export UBSAN_OPTIONS=$symbolizer:print_stacktrace=1
   # What gRPC's library does through memcpy, free and the like is not ours to judge, and to look up each
   # suppressed report about it takes most of a test's time.
