@@ -44,7 +44,7 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
 void Violations::Add(absl::string_view field, absl::string_view description) {
   // A request may be wrong in as many places as it has bytes; nobody reads more than these.
   if (violations_.size() >= kMaxViolations) return;
-  violations_.emplace_back(field, description);
+  violations_.emplace_back(absl::StrCat(prefix_, field), description);
 }
 
 absl::Status Violations::ToStatus() const {

@@ -41,6 +41,8 @@ inline constexpr absl::string_view kErasureNotFound = "ERASURE_NOT_FOUND";
 inline constexpr absl::string_view kWatcherTooSlow = "WATCHER_TOO_SLOW";
 inline constexpr absl::string_view kTaskNotFound = "TASK_NOT_FOUND";
 inline constexpr absl::string_view kTaskNotPending = "TASK_NOT_PENDING";
+inline constexpr absl::string_view kTaskNotDead = "TASK_NOT_DEAD";
+inline constexpr absl::string_view kTaskEnded = "TASK_ENDED";
 inline constexpr absl::string_view kLeaseLost = "LEASE_LOST";
 inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr absl::string_view kDatabaseUnavailable = "DATABASE_UNAVAILABLE";
@@ -66,6 +68,9 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
 // Collects everything that is wrong with a request, so that the caller learns it all at once.
 class Violations {
  public:
+  // What comes before every field from now on: "requests[3]." for what is part of a batch.
+  void SetPrefix(std::string prefix) { prefix_ = std::move(prefix); }
+
   // `field` is the path in the request message, for example "user_ids[3]" or "message.text".
   void Add(absl::string_view field, absl::string_view description);
   bool empty() const { return violations_.empty(); }
@@ -74,6 +79,7 @@ class Violations {
   absl::Status ToStatus() const;
 
  private:
+  std::string prefix_;
   std::vector<std::pair<std::string, std::string>> violations_;
 };
 

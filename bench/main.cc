@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "bench/echo.h"
 #include "bench/load.h"
+#include "bench/work.h"
 #include "bench/workload.h"
 
 namespace {
@@ -17,6 +18,7 @@ using parley::bench::LoadOptions;
 using parley::bench::Report;
 using parley::bench::Workload;
 using parley::bench::WorkloadOptions;
+using parley::bench::WorkOptions;
 
 constexpr int kUsage = 2;
 
@@ -24,6 +26,7 @@ struct Options {
   LoadOptions load;
   WorkloadOptions workload;
   CaptureOptions capture;
+  WorkOptions work;
   double duration = 5, warm_up = 1;  // seconds
   bool json = false;
   std::string listen = "127.0.0.1:0", reply;
@@ -34,7 +37,7 @@ CLI::App* AddLoad(CLI::App& app, Options& options) {
   load->add_option("--target", options.load.target, "host:port of the server")->required();
   load->add_option("--scenario", options.workload.scenario, "what to call")
       ->required()
-      ->check(CLI::IsMember({"list", "send", "unread"}));
+      ->check(CLI::IsMember({"list", "send", "unread", "create", "create-batch"}));
   load->add_option("--in-flight", options.load.in_flight, "calls at a time, at most")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
@@ -86,6 +89,22 @@ CLI::App* AddEcho(CLI::App& app, Options& options) {
   return echo;
 }
 
+CLI::App* AddWork(CLI::App& app, Options& options) {
+  CLI::App* work = app.add_subcommand("work", "ack tasks on Work streams, and measure");
+  work->add_option("--target", options.work.target, "host:port of a schedulerd")->required();
+  work->add_option("--queue", options.work.queue, "whose tasks")->required();
+  work->add_option("--tasks", options.work.tasks, "how many")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  work->add_option("--streams", options.work.streams, "streams, and connections")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  work->add_option("--credit", options.work.credit, "of each stream")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  return work;
+}
+
 int Fail(const absl::Status& status) {
   std::cerr << "parley-bench: " << status.message() << std::endl;
   return EXIT_FAILURE;
@@ -103,14 +122,25 @@ int RunLoad(Options& options) {
   return report->Ok() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+int RunWork(const Options& options) {
+  const auto report = parley::bench::RunWork(options.work);
+  if (!report.ok()) return Fail(report.status());
+  const double seconds = absl::ToDoubleSeconds(report->seconds);
+  std::cout << "{\"tasks\": " << report->tasks << ", \"seconds\": " << seconds
+            << ", \"rate\": " << static_cast<double>(report->tasks) / seconds
+            << ", \"frames\": " << report->frames << "}" << std::endl;
+  return EXIT_SUCCESS;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Calls a messaged, or stands in for one.", "parley-bench");
+  CLI::App app("Calls a messaged or a schedulerd, or stands in for one.", "parley-bench");
   app.require_subcommand(1);
   const CLI::App* load = AddLoad(app, options);
   const CLI::App* capture = AddCapture(app, options);
+  const CLI::App* work = AddWork(app, options);
   AddEcho(app, options);
   try {
     app.parse(argc, argv);
@@ -118,6 +148,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? EXIT_SUCCESS : kUsage;
   }
   if (load->parsed()) return RunLoad(options);
+  if (work->parsed()) return RunWork(options);
   if (capture->parsed()) {
     const absl::Status status = parley::bench::Capture(options.capture);
     return status.ok() ? EXIT_SUCCESS : Fail(status);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "parley/message/v1/message_service.pb.h"
+#include "parley/scheduler/v1/scheduler_service.pb.h"
 
 namespace parley::bench {
 namespace {
@@ -95,12 +96,51 @@ Workload Unread(const WorkloadOptions& options) {
   return workload;
 }
 
+constexpr int kTasksInABatch = 1000;
+
+scheduler::v1::CreateTaskRequest NewTask(const WorkloadOptions& options) {
+  scheduler::v1::CreateTaskRequest request;
+  request.set_queue(options.queue);
+  request.set_name("noop");
+  request.set_payload("{\"n\": 1}");
+  return request;
+}
+
+Workload Create(const WorkloadOptions& options) {
+  Workload workload{.method = "/parley.scheduler.v1.SchedulerService/CreateTask"};
+  workload.requests.push_back(Serialize(NewTask(options)));
+  workload.check = [](const grpc::ByteBuffer& answer) {
+    const absl::StatusOr<scheduler::v1::Task> task = Parse<scheduler::v1::Task>(answer);
+    if (!task.ok()) return task.status();
+    return task->id() > 0 ? absl::OkStatus() : absl::DataLossError("an answer holds no task");
+  };
+  return workload;
+}
+
+Workload CreateBatch(const WorkloadOptions& options) {
+  Workload workload{.method = "/parley.scheduler.v1.SchedulerService/BatchCreateTasks"};
+  scheduler::v1::BatchCreateTasksRequest request;
+  for (int i = 0; i < kTasksInABatch; ++i) *request.add_requests() = NewTask(options);
+  workload.requests.push_back(Serialize(request));
+  workload.check = [](const grpc::ByteBuffer& answer) {
+    const auto batch = Parse<scheduler::v1::BatchCreateTasksResponse>(answer);
+    if (!batch.ok()) return batch.status();
+    for (const auto& result : batch->results()) {
+      if (result.task_id() <= 0) return absl::DataLossError("a task was not created");
+    }
+    return CheckCount(kTasksInABatch, batch->results_size());
+  };
+  return workload;
+}
+
 }  // namespace
 
 absl::StatusOr<Workload> MakeWorkload(const WorkloadOptions& options) {
   if (options.scenario == "list") return List(options);
   if (options.scenario == "send") return Send(options);
   if (options.scenario == "unread") return Unread(options);
+  if (options.scenario == "create") return Create(options);
+  if (options.scenario == "create-batch") return CreateBatch(options);
   return absl::InvalidArgumentError(absl::StrCat("no scenario ", options.scenario));
 }
 

@@ -16,13 +16,14 @@ namespace parley::bench {
 
 // Which messages, chats and users. The rows are those of sql/prepare.sql.
 struct WorkloadOptions {
-  std::string scenario;       // "list", "send" or "unread"
+  std::string scenario;       // "list", "send", "unread", "create" or "create-batch"
   std::int64_t chats = 1000;  // chats 1..chats, each as likely as any other,
   std::int64_t chat = 0;      // or this one only
   std::int32_t limit = 20;    // of a list; an answer must hold as many
   std::int64_t offset = 0;
-  std::int64_t user = 2001;  // whose unread counts
-  std::int64_t expect = 0;   // how many counts an answer must hold; 0: any number
+  std::int64_t user = 2001;     // whose unread counts
+  std::int64_t expect = 0;      // how many counts an answer must hold; 0: any number
+  std::string queue = "bench";  // of tasks; they are due at once
 };
 
 // Requests of one method.

@@ -18,8 +18,10 @@ namespace parley::db {
 namespace {
 
 // OIDs of element types, from the server's pg_type; they never change.
+constexpr std::int32_t kByteaOid = 17;
 constexpr std::int32_t kInt8Oid = 20;
 constexpr std::int32_t kTextOid = 25;
+constexpr std::int32_t kTimestamptzOid = 1184;
 
 // PostgreSQL counts microseconds from here.
 const absl::Time kPostgresEpoch = absl::FromUnixSeconds(946'684'800);
@@ -89,6 +91,26 @@ HotParams& HotParams::BigintArray(const std::vector<std::optional<std::int64_t>>
   return *this;
 }
 
+HotParams& HotParams::TimestamptzArray(const std::vector<std::optional<absl::Time>>& values) {
+  std::string out = ArrayHeader(values.size(), kTimestamptzOid);
+  for (const std::optional<absl::Time>& value : values) {
+    AppendInt32(out, value ? static_cast<std::int32_t>(sizeof(std::int64_t)) : -1);
+    if (value) AppendInt64(out, absl::ToInt64Microseconds(*value - kPostgresEpoch));
+  }
+  values_.push_back(std::move(out));
+  return *this;
+}
+
+HotParams& HotParams::ByteaArray(const std::vector<absl::string_view>& values) {
+  std::string out = ArrayHeader(values.size(), kByteaOid);
+  for (const absl::string_view value : values) {
+    AppendInt32(out, static_cast<std::int32_t>(value.size()));
+    out.append(value.data(), value.size());
+  }
+  values_.push_back(std::move(out));
+  return *this;
+}
+
 HotParams& HotParams::TextArray(const std::vector<std::optional<absl::string_view>>& values) {
   std::string out = ArrayHeader(values.size(), kTextOid);
   for (const std::optional<absl::string_view>& value : values) {
@@ -133,10 +155,11 @@ absl::string_view HotResult::Text(int row, int column) const {
 }
 
 absl::StatusOr<std::unique_ptr<HotConnection>> HotConnection::Connect(const Dsn& dsn,
-                                                                      absl::Duration lock_timeout) {
+                                                                      const HotOptions& options) {
   PARLEY_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, Session::Connect(dsn));
   const std::string set =
-      absl::StrCat("SET lock_timeout = ", absl::ToInt64Milliseconds(lock_timeout));
+      absl::StrCat("SET lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
+                   options.synchronous_commit ? "" : "; SET synchronous_commit = off");
   PARLEY_RETURN_IF_ERROR(session->Command(set.c_str()));
   PARLEY_RETURN_IF_ERROR(session->Command(kHotSettings));
   return std::unique_ptr<HotConnection>(new HotConnection(std::move(session)));
@@ -262,6 +285,16 @@ absl::Status HotConnection::Receive(const std::vector<HotStep>& steps, absl::Tim
   }
   if (PQexitPipelineMode(conn()) == 0) return Lost();
   return first_error;
+}
+
+absl::Status EnsureConnected(const Dsn& dsn, const HotOptions& options,
+                             std::unique_ptr<HotConnection>& connection) {
+  if (connection != nullptr && connection->usable() && connection->LooksAlive()) {
+    return absl::OkStatus();
+  }
+  connection.reset();
+  PARLEY_ASSIGN_OR_RETURN(connection, HotConnection::Connect(dsn, options));
+  return absl::OkStatus();
 }
 
 }  // namespace parley::db

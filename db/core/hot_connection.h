@@ -34,7 +34,9 @@ class HotParams {
   HotParams& Text(absl::string_view value);
   HotParams& BigintArray(const std::vector<std::int64_t>& values);
   HotParams& BigintArray(const std::vector<std::optional<std::int64_t>>& values);
+  HotParams& TimestamptzArray(const std::vector<std::optional<absl::Time>>& values);
   HotParams& TextArray(const std::vector<std::optional<absl::string_view>>& values);
+  HotParams& ByteaArray(const std::vector<absl::string_view>& values);
 
   const std::vector<std::string>& values() const { return values_; }
 
@@ -60,7 +62,7 @@ class HotResult {
   std::int32_t Integer(int row, int column) const;
   bool Boolean(int row, int column) const;
   absl::Time Timestamptz(int row, int column) const;
-  absl::string_view Text(int row, int column) const;  // valid as long as the result
+  absl::string_view Text(int row, int column) const;  // or bytea; valid as long as the result
 
  private:
   struct Deleter {
@@ -87,12 +89,16 @@ inline constexpr const char* kHotSettings =
     " SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;"
     " SET client_connection_check_interval = '1s'";
 
+struct HotOptions {
+  absl::Duration lock_timeout;     // zero: waits for locks without limit
+  bool synchronous_commit = true;  // false: a server that crashes may forget the last commits
+};
+
 // A connection in pipeline mode. Belongs to one thread at a time.
 class HotConnection {
  public:
-  // Connects. `lock_timeout` zero: waits for locks without limit.
   static absl::StatusOr<std::unique_ptr<HotConnection>> Connect(const Dsn& dsn,
-                                                                absl::Duration lock_timeout);
+                                                                const HotOptions& options);
 
   // Sends all steps in one go and hands each result over as it comes, in their order. The steps are
   // one transaction: if one fails, or the connection is lost, none has written anything, unless
@@ -133,5 +139,9 @@ class HotConnection {
   bool usable_ = true;
   bool refused_ = false;
 };
+
+// Connects anew if there is no connection, or if it is of no use any more.
+absl::Status EnsureConnected(const Dsn& dsn, const HotOptions& options,
+                             std::unique_ptr<HotConnection>& connection);
 
 }  // namespace parley::db

@@ -131,14 +131,12 @@ void MergeLane::RunBatch(Ops batch, bool now_or_never) {
   }
 }
 
-absl::Status MergeLane::EnsureConnected() {
-  if (connection_ != nullptr && connection_->usable() && connection_->LooksAlive()) {
-    return absl::OkStatus();
-  }
+absl::Status MergeLane::Connect() {
+  const bool connected =
+      connection_ != nullptr && connection_->usable() && connection_->LooksAlive();
+  if (connected) return absl::OkStatus();
   AnswerCommitted();  // connecting may take its time
-  connection_.reset();
-  PARLEY_ASSIGN_OR_RETURN(connection_, HotConnection::Connect(dsn_, options_.lock_timeout));
-  return absl::OkStatus();
+  return EnsureConnected(dsn_, {.lock_timeout = options_.lock_timeout}, connection_);
 }
 
 bool MergeLane::QueueIsEmpty() {
@@ -153,7 +151,7 @@ void MergeLane::AnswerCommitted() {
 }
 
 MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
-  if (absl::Status connected = EnsureConnected(); !connected.ok()) return {connected};
+  if (absl::Status connected = Connect(); !connected.ok()) return {connected};
   std::vector<MergeOp*> ops;
   absl::Time deadline = absl::InfinitePast();
   for (const std::unique_ptr<MergeOp>& op : batch) {

@@ -99,7 +99,7 @@ class MergeLane {
   Attempt TryBatch(Ops& batch, bool now_or_never);
   bool QueueIsEmpty() ABSL_LOCKS_EXCLUDED(mutex_);
   void AnswerCommitted();
-  absl::Status EnsureConnected();
+  absl::Status Connect();
   // The three ways in which writes leave a batch early.
   static void FailExpired(Ops& batch);
   static void FailLost(Ops& batch, const Attempt& attempt);  // keeps what can be asked again

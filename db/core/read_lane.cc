@@ -63,17 +63,8 @@ void ReadLane::RunThread() {
   }
 }
 
-absl::Status ReadLane::EnsureConnected(Connection& connection) const {
-  if (connection != nullptr && connection->usable() && connection->LooksAlive()) {
-    return absl::OkStatus();
-  }
-  connection.reset();
-  PARLEY_ASSIGN_OR_RETURN(connection, HotConnection::Connect(dsn_, absl::ZeroDuration()));
-  return absl::OkStatus();
-}
-
 absl::Status ReadLane::TryBatch(Connection& connection, std::vector<Read>& batch) const {
-  PARLEY_RETURN_IF_ERROR(EnsureConnected(connection));
+  PARLEY_RETURN_IF_ERROR(EnsureConnected(dsn_, HotOptions(), connection));
   std::vector<HotStep> steps;
   steps.reserve(batch.size());
   absl::Time deadline = absl::InfinitePast();

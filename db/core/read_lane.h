@@ -52,7 +52,6 @@ class ReadLane {
 
   void RunThread();
   std::vector<Read> Gather() ABSL_LOCKS_EXCLUDED(mutex_);  // empty: the lane is to end
-  absl::Status EnsureConnected(Connection& connection) const;
   void RunBatch(Connection& connection, std::vector<Read> batch);
   // Whether all were answered; otherwise `batch` keeps those that were not.
   absl::Status TryBatch(Connection& connection, std::vector<Read>& batch) const;

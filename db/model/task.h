@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "base/local_time.h"
@@ -13,18 +14,30 @@ namespace parley {
 
 // from      event                          to          guard
 // PENDING   claim                          RUNNING     due; attempt + 1, fresh token, lease
+// PENDING   reschedule, run now            PENDING     run_time
 // PENDING   cancel                         CANCELLED
+// PENDING   expire_time is over            EXPIRED
 // RUNNING   ack                            SUCCEEDED   token
 // RUNNING   fail, attempts left            PENDING     token; run_time = now + backoff
-// RUNNING   fail, none left                DEAD        token
+// RUNNING   fail, none left, or for good   DEAD        token
 // RUNNING   lease over, attempts left      PENDING     the attempt stays counted
 // RUNNING   lease over, none left          DEAD
-// RUNNING   release (the caller was gone)  PENDING     token; attempt - 1
-enum class TaskState { kPending, kRunning, kSucceeded, kDead, kCancelled };
+// RUNNING   release                        PENDING     token; attempt - 1
+// RUNNING   cancel                         RUNNING     cancel_requested; where it would be tried
+//                                                      again or be dead, it is CANCELLED instead
+// DEAD      redrive                        PENDING     run_time = now, attempt = 0
+enum class TaskState { kPending, kRunning, kSucceeded, kDead, kCancelled, kExpired };
 
 // Queues of the suite's own begin so. Their tasks are worked on inside the services; callers see
 // them and may cancel them, but neither create nor lease them.
 inline constexpr char kReservedQueuePrefix[] = "parley.";
+
+// What a failed attempt said.
+struct TaskError {
+  std::int32_t attempt = 0;
+  absl::Time time;
+  std::string text;
+};
 
 struct Task {
   std::int64_t id = 0;
@@ -33,30 +46,60 @@ struct Task {
   std::string payload;  // bytes
   std::map<std::string, std::string> headers;
   absl::Time run_time;
-  std::int32_t priority = 0;  // 0..9, greater first
+  std::optional<absl::Time> expire_time;  // not begun by then, it expires
+  std::int32_t priority = 0;              // 0..9, greater first
   TaskState state = TaskState::kPending;
   std::int32_t attempt = 0;
   std::int32_t max_attempts = 0;
   std::optional<absl::Time> lease_until;
-  std::string last_error;
+  bool cancel_requested = false;  // while RUNNING
+  std::vector<TaskError> errors;  // the oldest first
+  std::string result;             // bytes; of a SUCCEEDED one
   absl::Time create_time;
   absl::Time update_time;
   // The local time that it was created with, so that it can be shown and resolved again.
   std::optional<LocalTime> local_time;
 };
 
-// A task as it is to be created. Due at run_time (absent: at its creation), and `delay` later
-// still.
-struct NewTask {
+// What a worker shows to end or extend its lease.
+struct LeaseKey {
+  std::int64_t task_id = 0;
+  std::string token;  // 32 lower-case hex digits
+};
+
+// How an attempt ends that is no success.
+struct AttemptEnd {
+  enum class Kind {
+    kFailed,         // tried again after its rest, or DEAD if it was the last attempt
+    kFailedForGood,  // DEAD, whatever attempts are left
+    kReleased,       // as if the task had not been claimed
+  };
+  LeaseKey lease;
+  Kind kind = Kind::kFailed;
+  std::string error;
+  // Of one that failed: how long the task rests after its first attempt; twice as long after the
+  // second, and so on, up to the longest; times the factor, for the jitter.
+  absl::Duration first_rest;
+  absl::Duration longest_rest;
+  double rest_factor = 1;
+};
+
+// When a task is to run: at run_time (absent: now), and `delay` later still.
+struct TaskTime {
+  std::optional<absl::Time> run_time;
+  absl::Duration delay;
+  std::optional<LocalTime> local_time;  // what run_time was made of
+};
+
+// A task as it is to be created.
+struct NewTask : TaskTime {
   std::string queue;
   std::string name;
   std::string payload;
   std::map<std::string, std::string> headers;
-  std::optional<absl::Time> run_time;
-  absl::Duration delay;
+  std::optional<absl::Time> expire_time;
   std::int32_t priority = 0;
   std::int32_t max_attempts = 0;
-  std::optional<LocalTime> local_time;
 };
 
 }  // namespace parley

@@ -18,99 +18,122 @@
 namespace parley::db {
 namespace {
 
-namespace statements = sql::task;
+// An instant as whole seconds and microseconds, both null without one.
+struct SplitTime {
+  std::optional<std::int64_t> seconds;  // since 1970, rounded down, also before it
+  std::optional<std::int64_t> micros;
+};
 
-absl::Status TaskNotFound(std::int64_t id) {
-  return Error(absl::StatusCode::kNotFound, reason::kTaskNotFound,
-               absl::StrCat("there is no task ", id), {{"task_id", absl::StrCat(id)}});
+SplitTime Split(const std::optional<absl::Time>& time) {
+  if (!time) return {};
+  constexpr std::int64_t kMicros = 1'000'000;
+  const std::int64_t seconds = absl::ToUnixSeconds(*time);
+  return {seconds, absl::ToUnixMicros(*time) - seconds * kMicros};
 }
 
-absl::Status LeaseLost(std::int64_t id) {
-  return Error(absl::StatusCode::kAborted, reason::kLeaseLost,
-               absl::StrCat("the lease token is not the current one of task ", id),
-               {{"task_id", absl::StrCat(id)}});
-}
-
-// With the token, which callers never see.
-absl::StatusOr<TaskRow> ReadTask(Session& session, std::int64_t id) {
-  PARLEY_ASSIGN_OR_RETURN(std::optional<TaskRow> row,
-                          session.QueryOptional<TaskRow>(statements::GetTask, {{"id", id}}));
-  if (!row) return TaskNotFound(id);
-  return *std::move(row);
-}
-
-// The task that a statement guarded by `lease` returned, or why it returned none.
-absl::StatusOr<Task> Leased(Session& session, const TaskRepository::LeaseKey& lease,
-                            absl::StatusOr<std::optional<TaskRow>> row) {
-  if (!row.ok()) return row.status();
-  if (*row) return std::move((*row)->task);
-  PARLEY_RETURN_IF_ERROR(ReadTask(session, lease.task_id).status());
-  return LeaseLost(lease.task_id);
-}
-
-std::vector<Bind> NewTaskBinds(std::int64_t id, const NewTask& task) {
-  std::optional<std::int64_t> run_at_s, run_at_us;
-  if (task.run_time) {
-    constexpr std::int64_t kMicros = 1'000'000;
-    run_at_s = absl::ToUnixSeconds(*task.run_time);  // rounds down, also before 1970
-    run_at_us = absl::ToUnixMicros(*task.run_time) - *run_at_s * kMicros;
-  }
-  std::vector<Bind> binds = {{"id", id},
-                             {"queue", task.queue},
-                             {"name", task.name},
-                             {"payload", absl::BytesToHexString(task.payload)},
-                             {"headers", nlohmann::json(task.headers).dump()},
-                             {"run_at_s", run_at_s},
-                             {"run_at_us", run_at_us},
-                             {"delay_us", absl::ToInt64Microseconds(task.delay)},
-                             {"priority", task.priority},
-                             {"max_attempts", task.max_attempts}};
+void AppendTimeBinds(const TaskTime& time, std::vector<Bind>& binds) {
+  const SplitTime run = Split(time.run_time);
+  binds.emplace_back("run_at_s", run.seconds);
+  binds.emplace_back("run_at_us", run.micros);
+  binds.emplace_back("delay_us", absl::ToInt64Microseconds(time.delay));
   std::optional<std::string> date_time, time_zone, gap, fold, resolution;
-  if (task.local_time) {
-    date_time = task.local_time->date_time;
-    time_zone = task.local_time->time_zone;
-    gap = std::string(ToLabel(task.local_time->gap_policy));
-    fold = std::string(ToLabel(task.local_time->fold_policy));
-    resolution = std::string(ToLabel(task.local_time->resolution));
+  if (time.local_time) {
+    date_time = time.local_time->date_time;
+    time_zone = time.local_time->time_zone;
+    gap = std::string(ToLabel(time.local_time->gap_policy));
+    fold = std::string(ToLabel(time.local_time->fold_policy));
+    resolution = std::string(ToLabel(time.local_time->resolution));
   }
   binds.emplace_back("local_date_time", date_time);
   binds.emplace_back("time_zone", time_zone);
   binds.emplace_back("gap_policy", gap);
   binds.emplace_back("fold_policy", fold);
   binds.emplace_back("local_resolution", resolution);
+}
+
+std::vector<Bind> NewTaskBinds(std::int64_t id, const NewTask& task) {
+  const SplitTime expires = Split(task.expire_time);
+  std::vector<Bind> binds = {{"id", id},
+                             {"queue", task.queue},
+                             {"name", task.name},
+                             {"payload", absl::BytesToHexString(task.payload)},
+                             {"headers", nlohmann::json(task.headers).dump()},
+                             {"expires_at_s", expires.seconds},
+                             {"expires_at_us", expires.micros},
+                             {"priority", task.priority},
+                             {"max_attempts", task.max_attempts}};
+  AppendTimeBinds(task, binds);
   return binds;
 }
 
 absl::StatusOr<Task> Insert(Session& session, std::int64_t id, const NewTask& task) {
+  PARLEY_RETURN_IF_ERROR(
+      session.QueryOptional<IdRow>(sql::task::InsertTask, NewTaskBinds(id, task)).status());
+  return ReadTask(session, id);
+}
+
+// The state of a live task, locked; none: it has ended, or never was.
+absl::StatusOr<std::optional<TaskState>> Lock(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<TaskStateRow> row,
+                          session.QueryOptional<TaskStateRow>(sql::task::LockTask, {{"id", id}}));
+  if (!row) return std::optional<TaskState>();
+  return std::optional<TaskState>(row->state);
+}
+
+absl::Status WrongState(const Task& task, absl::string_view reason, absl::string_view wanted) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason,
+               absl::StrCat("task ", task.id, " is ", ToLabel(task.state), "; ", wanted),
+               {{"task_id", absl::StrCat(task.id)}});
+}
+
+absl::StatusOr<Task> Cancel(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<TaskState> state, Lock(session, id));
+  if (state) {
+    const Statement& change =
+        *state == TaskState::kPending ? sql::task::EndPendingTask : sql::task::RequestCancel;
+    PARLEY_RETURN_IF_ERROR(session.QueryOptional<IdRow>(change, {{"id", id}}).status());
+  }
+  PARLEY_ASSIGN_OR_RETURN(Task task, ReadTask(session, id));
+  if (state || task.state == TaskState::kCancelled) return task;
+  return WrongState(task, reason::kTaskEnded, "only one that has not ended can be cancelled");
+}
+
+absl::StatusOr<Task> Reschedule(Session& session, std::int64_t id, const TaskTime& time) {
+  std::vector<Bind> binds = {{"id", id}};
+  AppendTimeBinds(time, binds);
   PARLEY_ASSIGN_OR_RETURN(
-      std::optional<TaskRow> row,
-      session.QueryOptional<TaskRow>(statements::InsertTask, NewTaskBinds(id, task)));
-  if (!row) return InternalError("an inserted task did not come back");
-  return std::move(row->task);
+      const std::optional<IdRow> moved,
+      session.QueryOptional<IdRow>(sql::task::RescheduleTask, std::move(binds)));
+  PARLEY_ASSIGN_OR_RETURN(Task task, ReadTask(session, id));
+  if (moved) return task;
+  return WrongState(task, reason::kTaskNotPending, "only a pending one has a time to be changed");
+}
+
+absl::StatusOr<std::vector<IdRow>> Redrive(Session& session, const std::vector<std::int64_t>& ids) {
+  return session.Query<IdRow>(sql::task::RedriveTasks, {{"ids", ArrayLiteral(ids)}});
 }
 
 }  // namespace
 
-absl::StatusOr<Task> TaskRepository::CreateTask(const NewTask& task, const RequestKey& request,
-                                                absl::Time deadline) {
-  return RunTransaction(
-      pool_, deadline, LostCommitOf(request), [&](Session& session) -> absl::StatusOr<Task> {
-        PARLEY_ASSIGN_OR_RETURN(const std::int64_t id, NextId(session, "task_id_seq"));
-        PARLEY_ASSIGN_OR_RETURN(const std::optional<std::int64_t> earlier,
-                                ClaimRequest(session, request, id));
-        if (earlier) {
-          PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, *earlier));
-          return std::move(row.task);
-        }
-        return Insert(session, id, task);
-      });
+absl::Status TaskNotFound(std::int64_t id) {
+  return Error(absl::StatusCode::kNotFound, reason::kTaskNotFound,
+               absl::StrCat("there is no task ", id), {{"task_id", absl::StrCat(id)}});
+}
+
+absl::StatusOr<TaskRow> ReadTaskAndToken(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(std::optional<TaskRow> row,
+                          session.QueryOptional<TaskRow>(sql::task::GetTask, {{"id", id}}));
+  if (!row) return TaskNotFound(id);
+  return *std::move(row);
+}
+
+absl::StatusOr<Task> ReadTask(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTaskAndToken(session, id));
+  return std::move(row.task);
 }
 
 absl::StatusOr<Task> TaskRepository::GetTask(std::int64_t id, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<Task> {
-    PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, id));
-    return std::move(row.task);
-  });
+  return RunOnce(pool_, deadline, [&](Session& session) { return ReadTask(session, id); });
 }
 
 absl::StatusOr<Page<Task, std::int64_t>> TaskRepository::ListTasks(const ListParams& params,
@@ -122,7 +145,7 @@ absl::StatusOr<Page<Task, std::int64_t>> TaskRepository::ListTasks(const ListPar
     PARLEY_ASSIGN_OR_RETURN(
         std::vector<ListedTaskRow> rows,
         session.Query<ListedTaskRow>(
-            statements::ListTasks,
+            sql::task::ListTasks,
             {{"queue", params.queue},
              {"state", params.state ? ToLabel(*params.state) : absl::string_view()},
              {"before", params.page.after.value_or(std::numeric_limits<std::int64_t>::max())},
@@ -141,118 +164,41 @@ absl::StatusOr<Page<Task, std::int64_t>> TaskRepository::ListTasks(const ListPar
 }
 
 absl::StatusOr<Task> TaskRepository::CancelTask(std::int64_t id, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<Task> {
-    PARLEY_ASSIGN_OR_RETURN(std::optional<TaskRow> cancelled,
-                            session.QueryOptional<TaskRow>(statements::CancelTask, {{"id", id}}));
-    if (cancelled) return std::move(cancelled->task);
-    PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, id));
-    if (row.task.state == TaskState::kCancelled) return std::move(row.task);
-    return Error(absl::StatusCode::kFailedPrecondition, reason::kTaskNotPending,
-                 absl::StrCat("task ", id, " is ", ToLabel(row.task.state),
-                              "; only a pending one can be cancelled"),
-                 {{"task_id", absl::StrCat(id)}});
-  });
+  return RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
+                        [&](Session& session) { return Cancel(session, id); });
 }
 
-absl::StatusOr<std::vector<Task>> TaskRepository::ClaimTasks(const ClaimParams& params,
-                                                             absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::vector<Task>> {
-    PARLEY_ASSIGN_OR_RETURN(
-        std::vector<TaskRow> rows,
-        session.Query<TaskRow>(statements::ClaimTasks,
-                               {{"queues", ArrayLiteral(params.queues)},
-                                {"max_tasks", params.max_tasks},
-                                {"token", params.token},
-                                {"lease_us", absl::ToInt64Microseconds(params.lease_duration)},
-                                {"max_bytes", kMaxTasksBytes}}));
-    std::vector<Task> tasks;
-    tasks.reserve(rows.size());
-    for (TaskRow& row : rows) tasks.push_back(std::move(row.task));
-    // An UPDATE returns its rows in no particular order.
-    std::sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
-      return std::tie(b.priority, a.run_time, a.id) < std::tie(a.priority, b.run_time, b.id);
-    });
-    return tasks;
-  });
+absl::StatusOr<Task> TaskRepository::RescheduleTask(std::int64_t id, const TaskTime& time,
+                                                    absl::Time deadline) {
+  return RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
+                        [&](Session& session) { return Reschedule(session, id, time); });
 }
 
-absl::StatusOr<std::vector<TaskRepository::NextDue>> TaskRepository::FindNextDue(
-    const std::vector<std::string>& queues, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::vector<NextDue>> {
-    PARLEY_ASSIGN_OR_RETURN(
-        std::vector<NextDueRow> rows,
-        session.Query<NextDueRow>(statements::NextDue, {{"queues", ArrayLiteral(queues)}}));
-    std::vector<NextDue> result;
-    result.reserve(rows.size());
-    for (NextDueRow& row : rows) result.push_back({std::move(row.queue), row.due_in});
-    return result;
-  });
+absl::StatusOr<Task> TaskRepository::RedriveTask(std::int64_t id, absl::Time deadline) {
+  return RunTransaction(
+      pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<Task> {
+        PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> revived, Redrive(session, {id}));
+        PARLEY_ASSIGN_OR_RETURN(Task task, ReadTask(session, id));
+        if (!revived.empty() || task.state == TaskState::kPending) return task;
+        return WrongState(task, reason::kTaskNotDead, "only a dead one can be driven again");
+      });
 }
 
-absl::StatusOr<Task> TaskRepository::AckTask(const LeaseKey& lease, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<Task> {
-    PARLEY_ASSIGN_OR_RETURN(
-        std::optional<TaskRow> acked,
-        session.QueryOptional<TaskRow>(statements::AckTask,
-                                       {{"id", lease.task_id}, {"token", lease.token}}));
-    if (acked) return std::move(acked->task);
-    PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, lease.task_id));
-    if (row.task.state == TaskState::kSucceeded && row.lease_token == lease.token) {
-      return std::move(row.task);
-    }
-    return LeaseLost(lease.task_id);
-  });
-}
-
-absl::StatusOr<Task> TaskRepository::FailTask(const FailParams& params, absl::Time deadline) {
-  const LeaseKey& lease = params.lease;
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<Task> {
-    // The attempt that was read is the one that is ended: both go with the token.
-    PARLEY_ASSIGN_OR_RETURN(TaskRow row, ReadTask(session, lease.task_id));
-    if (row.lease_token != lease.token) return LeaseLost(lease.task_id);
-    const absl::Duration delay = params.retry_delay(row.task.attempt);
-    return Leased(session, lease,
-                  session.QueryOptional<TaskRow>(statements::FailTask,
-                                                 {{"id", lease.task_id},
-                                                  {"token", lease.token},
-                                                  {"final", false},
-                                                  {"error", params.error},
-                                                  {"retry_us", absl::ToInt64Microseconds(delay)}}));
-  });
-}
-
-absl::StatusOr<Task> TaskRepository::ExtendLease(const LeaseKey& lease,
-                                                 absl::Duration lease_duration,
-                                                 absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<Task> {
-    return Leased(
-        session, lease,
-        session.QueryOptional<TaskRow>(statements::ExtendLease,
-                                       {{"id", lease.task_id},
-                                        {"token", lease.token},
-                                        {"lease_us", absl::ToInt64Microseconds(lease_duration)}}));
-  });
-}
-
-absl::Status TaskRepository::ReleaseTasks(const std::vector<std::int64_t>& ids,
-                                          absl::string_view token, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) {
-    return session.Execute(statements::ReleaseTasks, {{"ids", ArrayLiteral(ids)}, {"token", token}})
-        .status();
-  });
-}
-
-absl::StatusOr<std::vector<TaskRepository::Rescued>> TaskRepository::RescueExpired(
-    std::int32_t max_tasks, absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::vector<Rescued>> {
-    PARLEY_ASSIGN_OR_RETURN(
-        std::vector<RescuedTaskRow> rows,
-        session.Query<RescuedTaskRow>(statements::RescueExpired, {{"max_tasks", max_tasks}}));
-    std::vector<Rescued> result;
-    result.reserve(rows.size());
-    for (RescuedTaskRow& row : rows) result.push_back({std::move(row.queue), row.state});
-    return result;
-  });
+absl::StatusOr<std::int64_t> TaskRepository::RedriveTasks(absl::string_view queue,
+                                                          std::int32_t max_tasks,
+                                                          absl::Time deadline) {
+  return RunTransaction(
+      pool_, deadline, OnLostCommit::kSafeToRetry,
+      [&](Session& session) -> absl::StatusOr<std::int64_t> {
+        PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> dead,
+                                session.Query<IdRow>(sql::task::LockDeadTasks,
+                                                     {{"queue", queue}, {"max_tasks", max_tasks}}));
+        std::vector<std::int64_t> ids;
+        ids.reserve(dead.size());
+        for (const IdRow& row : dead) ids.push_back(row.id);
+        PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> revived, Redrive(session, ids));
+        return static_cast<std::int64_t>(revived.size());
+      });
 }
 
 absl::StatusOr<Task> TaskRepository::CreateInTransaction(Session& session, const NewTask& task) {
@@ -260,34 +206,18 @@ absl::StatusOr<Task> TaskRepository::CreateInTransaction(Session& session, const
   return Insert(session, id, task);
 }
 
-absl::Status TaskRepository::AckInTransaction(Session& session, const LeaseKey& lease) {
-  return Leased(session, lease,
-                session.QueryOptional<TaskRow>(statements::AckTask,
-                                               {{"id", lease.task_id}, {"token", lease.token}}))
-      .status();
-}
-
-absl::Status TaskRepository::GiveUpInTransaction(Session& session, const LeaseKey& lease,
-                                                 absl::string_view error) {
-  return Leased(session, lease,
-                session.QueryOptional<TaskRow>(statements::FailTask, {{"id", lease.task_id},
-                                                                      {"token", lease.token},
-                                                                      {"final", true},
-                                                                      {"error", error},
-                                                                      {"retry_us", 0}}))
-      .status();
-}
-
 absl::StatusOr<bool> TaskRepository::CancelInTransaction(Session& session, std::int64_t id) {
-  PARLEY_ASSIGN_OR_RETURN(const std::optional<TaskRow> cancelled,
-                          session.QueryOptional<TaskRow>(statements::CancelTask, {{"id", id}}));
-  return cancelled.has_value();
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<TaskState> state, Lock(session, id));
+  if (state != TaskState::kPending) return false;
+  PARLEY_RETURN_IF_ERROR(
+      session.QueryOptional<IdRow>(sql::task::EndPendingTask, {{"id", id}}).status());
+  return true;
 }
 
 absl::Status TaskRepository::NotifyQueues(const std::vector<std::string>& queues,
                                           absl::Time deadline) {
   return RunOnce(pool_, deadline, [&](Session& session) {
-    return session.Execute(statements::NotifyQueues, {{"queues", ArrayLiteral(queues)}}).status();
+    return session.Execute(sql::task::NotifyQueues, {{"queues", ArrayLiteral(queues)}}).status();
   });
 }
 

@@ -1,8 +1,9 @@
-// The tasks of all queues: stored, found, leased and ended.
+// The tasks of all queues: found, changed and ended. They are created by task_creator.h and handed
+// out by task_claimer.h.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,15 +16,12 @@
 #include "db/core/session_pool.h"
 #include "db/model/page.h"
 #include "db/model/task.h"
-#include "db/repository/request_log.h"
+#include "db/repository/task_claimer.h"
 
 namespace parley::db {
 
 // The channel on which processes tell each other the names of queues in which a task was put.
 inline constexpr char kTaskChannel[] = "parley_tasks";
-
-// How much the tasks of one answer may weigh; gRPC clients refuse answers above 4 MiB.
-inline constexpr std::int64_t kMaxTasksBytes = std::int64_t{3} << 20;
 
 // Thread-safe. Every call blocks at most until its `deadline`. Besides what is said with a method,
 // all may return DEADLINE_EXCEEDED, UNAVAILABLE, ABORTED (reason CONTENTION) and INTERNAL.
@@ -32,12 +30,6 @@ class TaskRepository {
  public:
   // `pool` must outlive the repository.
   explicit TaskRepository(SessionPool& pool) : pool_(pool) {}
-
-  // Stores a task, PENDING. A request that came before returns its task as it is now.
-  // ALREADY_EXISTS, reason REQUEST_ID_REUSED: the request came before with other content.
-  // `request.operation` is "CreateTask" and `request.scope_id` 0.
-  absl::StatusOr<Task> CreateTask(const NewTask& task, const RequestKey& request,
-                                  absl::Time deadline);
 
   // NOT_FOUND, reason TASK_NOT_FOUND.
   absl::StatusOr<Task> GetTask(std::int64_t id, absl::Time deadline);
@@ -50,65 +42,81 @@ class TaskRepository {
   // A page also ends before it weighs kMaxTasksBytes, but not before its first task.
   absl::StatusOr<Page<Task, std::int64_t>> ListTasks(const ListParams& params, absl::Time deadline);
 
-  // PENDING -> CANCELLED. A cancelled task is returned as it is.
-  // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_PENDING.
+  // PENDING -> CANCELLED; a RUNNING one is marked, and its lease stays. A cancelled task is
+  // returned as it is. NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_ENDED.
   absl::StatusOr<Task> CancelTask(std::int64_t id, absl::Time deadline);
 
-  struct ClaimParams {
-    std::vector<std::string> queues;
-    std::int32_t max_tasks = 1;
-    absl::Duration lease_duration;
-    std::string token;  // 32 lower-case hex digits, never used before
-  };
-  // PENDING -> RUNNING for due tasks, under one token: the greatest priority first, then the
-  // longest due, at most kMaxTasksBytes but at least one. Tasks that another claim has its hands on
-  // are passed over, so that fewer may come than are due. Empty: none was due.
-  absl::StatusOr<std::vector<Task>> ClaimTasks(const ClaimParams& params, absl::Time deadline);
+  // Gives a PENDING task another time.
+  // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_PENDING.
+  absl::StatusOr<Task> RescheduleTask(std::int64_t id, const TaskTime& time, absl::Time deadline);
 
-  struct NextDue {
-    std::string queue;
-    absl::Duration due_in;  // by the database's clock; not positive: now
-  };
-  // When each queue's next task is due. Queues without a PENDING task are left out.
-  absl::StatusOr<std::vector<NextDue>> FindNextDue(const std::vector<std::string>& queues,
-                                                   absl::Time deadline);
-
-  // What a worker shows to end or extend its lease.
-  struct LeaseKey {
-    std::int64_t task_id = 0;
-    std::string token;
-  };
-  // The next three: NOT_FOUND, reason TASK_NOT_FOUND; ABORTED, reason LEASE_LOST, if the token is
+  using LeaseKey = parley::LeaseKey;
+  using AttemptEnd = parley::AttemptEnd;
+  // The next four: NOT_FOUND, reason TASK_NOT_FOUND; ABORTED, reason LEASE_LOST, if the token is
   // not that of the task's lease: nothing has changed.
 
-  // RUNNING -> SUCCEEDED. Repeated with the same token, it returns the task again.
-  absl::StatusOr<Task> AckTask(const LeaseKey& lease, absl::Time deadline);
+  // The task that has SUCCEEDED under this token (task_acker.h).
+  absl::StatusOr<Task> GetAckedTask(const LeaseKey& lease, absl::Time deadline);
 
-  struct FailParams {
-    LeaseKey lease;
-    std::string error;
-    std::function<absl::Duration(std::int32_t attempt)> retry_delay;  // after that many attempts
-  };
-  // RUNNING -> PENDING, due after the retry delay; or DEAD, if it was the last attempt.
-  absl::StatusOr<Task> FailTask(const FailParams& params, absl::Time deadline);
+  // RUNNING -> SUCCEEDED.
+  absl::Status AckTask(const LeaseKey& lease, absl::Time deadline);
 
-  // The lease ends `lease_duration` from now.
+  // RUNNING -> PENDING, DEAD, or CANCELLED if that was asked for.
+  absl::StatusOr<Task> EndAttempt(const AttemptEnd& end, absl::Time deadline);
+
+  // The lease ends `lease_duration` from now. See also ExtendLeases.
   absl::StatusOr<Task> ExtendLease(const LeaseKey& lease, absl::Duration lease_duration,
                                    absl::Time deadline);
 
-  // RUNNING -> PENDING for tasks claimed under `token`, as if they had not been claimed. Those that
-  // are no longer held under it are left alone.
-  absl::Status ReleaseTasks(const std::vector<std::int64_t>& ids, absl::string_view token,
-                            absl::Time deadline);
-
-  // A task whose lease had run out.
-  struct Rescued {
+  // A task that was moved on.
+  struct Moved {
+    std::int64_t id = 0;
     std::string queue;
-    TaskState state = TaskState::kPending;  // or kDead
+    TaskState state = TaskState::kPending;
   };
-  // RUNNING -> PENDING, due now, or DEAD after the last attempt, for at most `max_tasks` tasks
-  // whose leases have run out.
-  absl::StatusOr<std::vector<Rescued>> RescueExpired(std::int32_t max_tasks, absl::Time deadline);
+  // EndAttempt for many. Those whose leases are lost are left alone and left out.
+  absl::StatusOr<std::vector<Moved>> EndAttempts(const std::vector<AttemptEnd>& ends,
+                                                 absl::Time deadline);
+  // NOT_FOUND or LEASE_LOST, of a lease that a call for many has left out.
+  absl::Status WhyNotHeld(const LeaseKey& lease, absl::Time deadline);
+
+  // How a RUNNING task is held.
+  struct RunningTask {
+    std::string token;
+    bool cancel_requested = false;
+  };
+  struct Extension {
+    LeaseKey lease;
+    absl::Duration duration;
+  };
+  // ExtendLease for many. Those whose leases are lost are left alone and left out.
+  absl::StatusOr<std::map<std::int64_t, RunningTask>> ExtendLeases(
+      const std::vector<Extension>& extensions, absl::Time deadline);
+
+  // Those of `ids` that are RUNNING.
+  absl::StatusOr<std::map<std::int64_t, RunningTask>> FindRunning(
+      const std::vector<std::int64_t>& ids, absl::Time deadline);
+
+  // RUNNING -> PENDING, due now, or DEAD or CANCELLED, for at most `max_tasks` tasks whose leases
+  // have run out.
+  absl::StatusOr<std::vector<Moved>> RescueExpired(std::int32_t max_tasks, absl::Time deadline);
+
+  // PENDING -> EXPIRED for at most `max_tasks` tasks whose expire_time is over. Returns how many.
+  absl::StatusOr<std::int64_t> ExpireTasks(std::int32_t max_tasks, absl::Time deadline);
+
+  // DEAD -> PENDING, due now, with all attempts before it. A pending task is returned as it is.
+  // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_DEAD.
+  absl::StatusOr<Task> RedriveTask(std::int64_t id, absl::Time deadline);
+
+  // The same for at most `max_tasks` of a queue. Returns how many.
+  absl::StatusOr<std::int64_t> RedriveTasks(absl::string_view queue, std::int32_t max_tasks,
+                                            absl::Time deadline);
+
+  // Sees to it that tasks that end on the next `days` days find a place in the history.
+  absl::Status ExtendHistory(std::int32_t days, absl::Time deadline);
+  // Forgets the tasks that ended on the oldest day of the history, if that is more than `days` days
+  // ago; false if there is no such day.
+  absl::StatusOr<bool> DropHistory(std::int32_t days, absl::Time deadline);
 
   // For those who end their own tasks in the transaction that does the work, or write a task
   // together with what it is about. `session` is in a transaction; nothing holds before its commit.

@@ -4,12 +4,18 @@
 #include <soci/soci.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "db/core/session.h"
 #include "db/model/task.h"
+#include "db/repository/columns.h"
 
 namespace parley::db {
 
@@ -21,6 +27,18 @@ absl::string_view ToLabel(LocalTimeResolution resolution);
 // Throws soci_error for what is none.
 LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label);
 
+// What is stored in a task's columns. INTERNAL for what this version does not write.
+absl::StatusOr<std::map<std::string, std::string>> HeadersFromJson(absl::string_view json);
+absl::StatusOr<std::vector<TaskError>> TaskErrorsFromJson(absl::string_view json);
+struct LocalTimeLabels {
+  std::string date_time;
+  std::string time_zone;
+  std::string gap_policy;
+  std::string fold_policy;
+  std::string resolution;
+};
+absl::StatusOr<LocalTime> LocalTimeFromLabels(LocalTimeLabels labels);
+
 struct TaskRow {
   Task task;
   std::string lease_token;  // empty: none
@@ -31,20 +49,34 @@ struct ListedTaskRow {
   std::int64_t found = 0;  // rows of the page before it was cut to size
 };
 
-struct RescuedTaskRow {
+struct MovedTaskRow {
+  std::int64_t id = 0;
   std::string queue;
   TaskState state = TaskState::kPending;
 };
 
-struct NextDueRow {
-  std::string queue;
-  absl::Duration due_in;  // by the database's clock; negative: it is due
+struct TaskStateRow {
+  TaskState state = TaskState::kPending;
+};
+
+struct LeaseRow {
+  std::int64_t id = 0;
+  std::string token;
+  bool cancel_requested = false;
 };
 
 // Reads the columns of a whole task. Throws soci_error if the row holds what the code does not
 // know.
 TaskRow ReadTaskRow(const soci::values& values);
 TaskState ReadTaskState(const soci::values& values);
+// A lease's token as callers know it: without dashes. Empty: none.
+std::string ReadLeaseToken(const soci::values& values);
+
+// NOT_FOUND, reason TASK_NOT_FOUND.
+absl::Status TaskNotFound(std::int64_t id);
+// A task, wherever it is, with the token that callers never see. NOT_FOUND.
+absl::StatusOr<TaskRow> ReadTaskAndToken(Session& session, std::int64_t id);
+absl::StatusOr<Task> ReadTask(Session& session, std::int64_t id);
 
 }  // namespace parley::db
 
@@ -68,20 +100,30 @@ struct type_conversion<parley::db::ListedTaskRow> {
 };
 
 template <>
-struct type_conversion<parley::db::RescuedTaskRow> {
+struct type_conversion<parley::db::MovedTaskRow> {
   using base_type = values;
-  static void from_base(const values& row, indicator /*unused*/, parley::db::RescuedTaskRow& out) {
+  static void from_base(const values& row, indicator /*unused*/, parley::db::MovedTaskRow& out) {
+    out.id = row.get<long long>("id");
     out.queue = row.get<std::string>("queue");
     out.state = parley::db::ReadTaskState(row);
   }
 };
 
 template <>
-struct type_conversion<parley::db::NextDueRow> {
+struct type_conversion<parley::db::TaskStateRow> {
   using base_type = values;
-  static void from_base(const values& row, indicator /*unused*/, parley::db::NextDueRow& out) {
-    out.queue = row.get<std::string>("queue");
-    out.due_in = absl::Microseconds(row.get<long long>("due_in"));
+  static void from_base(const values& row, indicator /*unused*/, parley::db::TaskStateRow& out) {
+    out.state = parley::db::ReadTaskState(row);
+  }
+};
+
+template <>
+struct type_conversion<parley::db::LeaseRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::LeaseRow& out) {
+    out.id = row.get<long long>("id");
+    out.token = parley::db::ReadLeaseToken(row);
+    out.cancel_requested = row.get<int>("cancel_requested") != 0;
   }
 };
 

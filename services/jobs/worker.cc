@@ -20,6 +20,13 @@ constexpr absl::Duration kAfterLostRace = absl::Milliseconds(5);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
 constexpr std::int32_t kRescueBatch = 500;
+// How long a task rests after its first failed attempt, and at most.
+constexpr absl::Duration kFirstRest = absl::Seconds(1);
+constexpr absl::Duration kLongestRest = absl::Minutes(5);
+constexpr double kRestJitter = 0.1;
+// How far ahead the history has room for tasks that end, and how often that is seen to.
+constexpr std::int32_t kHistoryDays = 7;
+constexpr absl::Duration kHistoryInterval = absl::Hours(1);
 constexpr std::size_t kMaxErrorBytes = 1024;
 
 }  // namespace
@@ -28,6 +35,7 @@ Worker::Worker(db::TaskRepository& tasks, const db::Dsn& dsn, Options options, H
     : tasks_(tasks),
       options_(std::move(options)),
       handler_(std::move(handler)),
+      claimer_(dsn),
       keeper_([this] { Keep(); }),
       listener_(dsn, db::kTaskChannel, [this](absl::string_view queue) {
         if (queue.empty() || queue == options_.queue) Hint();
@@ -104,16 +112,16 @@ absl::StatusOr<Worker::Claimed> Worker::Claim() {
   claimed.token = NewRandomToken();
   const absl::Time asked = absl::Now();
   claimed.until = asked + options_.lease;
-  PARLEY_ASSIGN_OR_RETURN(claimed.tasks, tasks_.ClaimTasks({.queues = {options_.queue},
-                                                            .max_tasks = 1,
-                                                            .lease_duration = options_.lease,
-                                                            .token = claimed.token},
-                                                           asked + kDatabasePatience));
+  PARLEY_ASSIGN_OR_RETURN(claimed.tasks, claimer_.Claim({.queues = {options_.queue},
+                                                         .max_tasks = 1,
+                                                         .lease_duration = options_.lease,
+                                                         .token = claimed.token},
+                                                        asked + kDatabasePatience));
   return claimed;
 }
 
 absl::Time Worker::NextLook() {
-  const auto next = tasks_.FindNextDue({options_.queue}, absl::Now() + kDatabasePatience);
+  const auto next = claimer_.FindNextDue({options_.queue}, absl::Now() + kDatabasePatience);
   NoteOutcome(next.status());
   const absl::Time now = absl::Now();
   absl::Duration due_in = kLookInterval;
@@ -159,18 +167,22 @@ void Worker::Settle(const Job& job, const Outcome& outcome) {
         MutexLock lock(mutex_);
         random = absl::Uniform(random_, 0.0, 1.0);
       }
-      settled =
-          tasks_
-              .FailTask({.lease = job.lease,
-                         .error = std::string(CutText(outcome.error, kMaxErrorBytes)),
-                         .retry_delay =
-                             [random](std::int32_t attempt) { return RestAfter(attempt, random); }},
-                        deadline)
-              .status();
+      settled = tasks_
+                    .EndAttempt({.lease = job.lease,
+                                 .error = std::string(CutText(outcome.error, kMaxErrorBytes)),
+                                 .first_rest = kFirstRest,
+                                 .longest_rest = kLongestRest,
+                                 .rest_factor = 1 + kRestJitter * (2 * random - 1)},
+                                deadline)
+                    .status();
       break;
     }
     case Outcome::Kind::kReleased:
-      settled = tasks_.ReleaseTasks({job.task.id}, job.lease.token, deadline);
+      settled = tasks_
+                    .EndAttempt({.lease = job.lease,
+                                 .kind = db::TaskRepository::AttemptEnd::Kind::kReleased},
+                                deadline)
+                    .status();
       if (settled.ok()) settled = tasks_.NotifyQueues({options_.queue}, deadline);
       break;
   }
@@ -203,7 +215,12 @@ void Worker::NoteOutcome(const absl::Status& status) {
 }
 
 void Worker::Keep() {
+  absl::Time history_at = absl::InfinitePast();
   while (true) {
+    const absl::Time begun = absl::Now();
+    if (begun >= history_at && tasks_.ExtendHistory(kHistoryDays, begun + kDatabasePatience).ok()) {
+      history_at = begun + kHistoryInterval;
+    }
     RescueExpired();
     ExtendLeases();
     MutexLock lock(mutex_);
@@ -219,7 +236,7 @@ void Worker::RescueExpired() {
   const auto rescued = tasks_.RescueExpired(kRescueBatch, absl::Now() + kDatabasePatience);
   if (!rescued.ok()) return;
   std::set<std::string> queues;
-  for (const db::TaskRepository::Rescued& task : *rescued) {
+  for (const db::TaskRepository::Moved& task : *rescued) {
     if (task.state == TaskState::kPending) queues.insert(task.queue);
   }
   if (queues.empty()) return;
@@ -245,15 +262,6 @@ void Worker::ExtendLeases() {
     const auto still = leases_.find(id);
     if (still != leases_.end() && still->second.token == held.token) still->second.since = now;
   }
-}
-
-absl::Duration RestAfter(std::int32_t attempt, double random) {
-  constexpr absl::Duration kFirst = absl::Seconds(1);
-  constexpr absl::Duration kLongest = absl::Minutes(5);
-  constexpr double kJitter = 0.1;
-  absl::Duration rest = kFirst;
-  for (std::int32_t i = 1; i < attempt && rest < kLongest; ++i) rest *= 2;
-  return std::min(rest, kLongest) * (1 + kJitter * (2 * random - 1));
 }
 
 }  // namespace parley::jobs

@@ -18,6 +18,7 @@
 #include "db/core/dsn.h"
 #include "db/core/listener.h"
 #include "db/model/task.h"
+#include "db/repository/task_claimer.h"
 #include "db/repository/task_repository.h"
 
 namespace parley::jobs {
@@ -61,11 +62,11 @@ class Worker {
 
   struct Options {
     std::string queue;
-    int threads = 1;  // and as many connections, and one more
+    int threads = 1;  // and as many connections, and one more, of the pool's
     absl::Duration lease = absl::Seconds(10);
   };
 
-  // Starts the threads. `tasks` must outlive the worker; `dsn` is for LISTEN.
+  // Starts the threads. `tasks` must outlive the worker; `dsn` is for LISTEN and for claims.
   Worker(db::TaskRepository& tasks, const db::Dsn& dsn, Options options, Handler handler);
   ~Worker();  // Drain(), then waits for what is being worked on
 
@@ -107,6 +108,7 @@ class Worker {
   db::TaskRepository& tasks_;
   const Options options_;
   const Handler handler_;
+  db::TaskClaimer claimer_;  // of whoever has the watch
   Mutex mutex_;
   CondVar turn_;       // whoever wants the watch
   CondVar wake_;       // whoever has it
@@ -122,9 +124,5 @@ class Worker {
   std::thread keeper_;
   db::Listener listener_;  // the last member: it uses the others
 };
-
-// How long a task rests after `attempt` (1, 2, 3...) has failed: 1 s, 2 s, 4 s... up to 5 minutes,
-// and up to 10 % more or less, as `random` (0 <= random < 1) says.
-absl::Duration RestAfter(std::int32_t attempt, double random);
 
 }  // namespace parley::jobs

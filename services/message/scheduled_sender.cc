@@ -58,7 +58,7 @@ absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   }
   if (!scheduled || scheduled->task_id != job.task.id ||
       scheduled->state != ScheduledMessageState::kScheduled) {
-    return tasks_.AckTask(job.lease, deadline).status();  // its chat, or its author, is gone
+    return tasks_.AckTask(job.lease, deadline);  // its chat, or its author, is gone
   }
   const absl::StatusOr<Message> sent = send_(MessageOf(*scheduled), deadline);
   if (const std::optional<std::int64_t> seq = SeqOf(sent)) {

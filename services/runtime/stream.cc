@@ -1,23 +1,25 @@
 #include "services/runtime/stream.h"
 
+#include <utility>
+
 #include "absl/time/clock.h"
 
 namespace parley::runtime {
 
-std::shared_ptr<StreamReactor> StreamReactor::Begin(const CallPipeline& calls,
-                                                    const MethodOptions& method,
-                                                    grpc::CallbackServerContext* context) {
-  std::shared_ptr<StreamReactor> stream(new StreamReactor(calls, method, context));
-  MutexLock lock(stream->mutex_);
-  stream->self_ = stream;
-  return stream;
-}
-
-StreamReactor::StreamReactor(const CallPipeline& calls, const MethodOptions& method,
-                             grpc::CallbackServerContext* context)
+template <class Reactor, class Interface>
+StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
+                                                 const MethodOptions& method,
+                                                 grpc::CallbackServerContext* context)
     : line_{calls.service(), method.name, absl::Now(), ""}, context_(context) {}
 
-void StreamReactor::Attach(Observer observer) {
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::KeepAlive(std::shared_ptr<StreamReactor> self) {
+  MutexLock lock(mutex_);
+  self_ = std::move(self);
+}
+
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::Attach(Observer observer) {
   {
     MutexLock lock(mutex_);
     if (!over_) {
@@ -28,7 +30,8 @@ void StreamReactor::Attach(Observer observer) {
   observer.on_over();
 }
 
-bool StreamReactor::TrySend(std::string frame) {
+template <class Reactor, class Interface>
+bool StreamReactor<Reactor, Interface>::TrySend(std::string frame) {
   {
     MutexLock lock(mutex_);
     if (writing_ || ended_) return false;
@@ -38,25 +41,53 @@ bool StreamReactor::TrySend(std::string frame) {
   // finishes.
   const grpc::Slice slice(frame);
   frame_ = grpc::ByteBuffer(&slice, 1);
-  StartWrite(&frame_);
+  this->StartWrite(&frame_);
   return true;
 }
 
-void StreamReactor::End(const absl::Status& status) {
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::End(const absl::Status& status) {
   {
     MutexLock lock(mutex_);
     if (ended_) return;
     ended_ = true;
     end_ = status;
-    if (writing_) return;  // OnWriteDone finishes
+    if (!MayFinish()) return;  // whoever is at work with gRPC finishes
   }
   FinishWith(status);
 }
 
-void StreamReactor::OnWriteDone(bool ok) {
+template <class Reactor, class Interface>
+bool StreamReactor<Reactor, Interface>::MayFinish() {
+  if (!ended_ || writing_ || holds_ > 0) return false;
+  return !std::exchange(finished_, true);
+}
+
+template <class Reactor, class Interface>
+bool StreamReactor<Reactor, Interface>::Hold() {
+  MutexLock lock(mutex_);
+  if (ended_) return false;
+  ++holds_;
+  return true;
+}
+
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::LetGo() {
+  absl::Status end;
+  {
+    MutexLock lock(mutex_);
+    --holds_;
+    if (!MayFinish()) return;
+    end = end_;
+  }
+  FinishWith(end);
+}
+
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::OnWriteDone(bool ok) {
   std::function<void()> on_room;
   absl::Status end;
-  bool ended = false;
+  bool finish = false;
   {
     MutexLock lock(mutex_);
     frame_.Clear();
@@ -65,17 +96,21 @@ void StreamReactor::OnWriteDone(bool ok) {
       ended_ = true;
       end_ = WhyLeft();
     }
-    ended = ended_;
+    finish = MayFinish();
     end = end_;
-    on_room = observer_.on_room;
+    if (!ended_) on_room = observer_.on_room;
   }
-  if (ended) return FinishWith(end);
-  on_room();
+  if (finish) FinishWith(end);
+  if (on_room) on_room();
 }
 
-void StreamReactor::OnCancel() { End(WhyLeft()); }
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::OnCancel() {
+  End(WhyLeft());
+}
 
-void StreamReactor::OnDone() {
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::OnDone() {
   std::shared_ptr<StreamReactor> self;
   Observer observer;
   {
@@ -87,7 +122,8 @@ void StreamReactor::OnDone() {
   if (observer.on_over) observer.on_over();
 }
 
-absl::Status StreamReactor::WhyLeft() const {
+template <class Reactor, class Interface>
+absl::Status StreamReactor<Reactor, Interface>::WhyLeft() const {
   if (absl::Now() >= CallerDeadline(*context_)) {
     return Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
                  "the caller's deadline has passed");
@@ -95,8 +131,26 @@ absl::Status StreamReactor::WhyLeft() const {
   return Error(absl::StatusCode::kCancelled, reason::kCancelled, "the caller has left");
 }
 
-void StreamReactor::FinishWith(const absl::Status& status) {
-  Finish(EndCall(line_, *context_, status));
+template <class Reactor, class Interface>
+void StreamReactor<Reactor, Interface>::FinishWith(const absl::Status& status) {
+  this->Finish(EndCall(line_, *context_, status));
+}
+
+template class StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>, Stream>;
+template class StreamReactor<BidiReactor, DuplexStream>;
+
+void DuplexReactor::ReadNext(OnFrame on_frame) {
+  if (!Hold()) return on_frame(nullptr);
+  on_frame_ = std::move(on_frame);
+  StartRead(&read_);
+  LetGo();
+}
+
+void DuplexReactor::OnReadDone(bool ok) {
+  grpc::ByteBuffer frame;
+  frame.Swap(&read_);
+  const OnFrame on_frame = std::exchange(on_frame_, nullptr);
+  on_frame(ok ? &frame : nullptr);
 }
 
 }  // namespace parley::runtime

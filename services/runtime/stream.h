@@ -1,7 +1,7 @@
 // The road of a call that is answered by a stream: parse, then frames from any thread, then an end.
 //
 //   gRPC thread:     parse the bytes -> handler, which keeps the stream
-//   whoever has one: TrySend, one frame at a time
+//   whoever has one: TrySend, one frame at a time; of a call that streams both ways, ReadNext
 //   whoever ends it: status and details -> access line -> Finish
 //
 // A stream has no deadline unless the caller sets one, and takes no thread while it waits.
@@ -48,25 +48,43 @@ class Stream {
   virtual void End(const absl::Status& status) = 0;
 };
 
-// A stream of gRPC's. It keeps itself alive until gRPC is done with it.
-class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Stream {
+// A stream whose caller streams too.
+class DuplexStream : public Stream {
  public:
-  static std::shared_ptr<StreamReactor> Begin(const CallPipeline& calls,
-                                              const MethodOptions& method,
-                                              grpc::CallbackServerContext* context);
+  // Asks for the caller's next frame. `on_frame` is called once, on a thread of gRPC's, and must
+  // not block; with null if the caller has half-closed or the stream is over. One at a time.
+  using OnFrame = std::function<void(const grpc::ByteBuffer* frame)>;
+  virtual void ReadNext(OnFrame on_frame) = 0;
+};
+
+// What both kinds have in common. `Reactor` is gRPC's, `Interface` one of the two above. It keeps
+// itself alive until gRPC is done with it.
+template <class Reactor, class Interface>
+class StreamReactor : public Reactor, public Interface {
+ public:
+  using Observer = Stream::Observer;
+  StreamReactor(const CallPipeline& calls, const MethodOptions& method,
+                grpc::CallbackServerContext* context);
+  // To be called once, before anything else.
+  void KeepAlive(std::shared_ptr<StreamReactor> self) ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Attach(Observer observer) override ABSL_LOCKS_EXCLUDED(mutex_);
   bool TrySend(std::string frame) override ABSL_LOCKS_EXCLUDED(mutex_);
   void End(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
 
- private:
-  StreamReactor(const CallPipeline& calls, const MethodOptions& method,
-                grpc::CallbackServerContext* context);
+ protected:
+  // While it is held, gRPC is not told of the end, so that it may still be asked for something.
+  // False: it has ended.
+  bool Hold() ABSL_LOCKS_EXCLUDED(mutex_);
+  void LetGo() ABSL_LOCKS_EXCLUDED(mutex_);
 
+ private:
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
   absl::Status WhyLeft() const;
+  // Whether now is the time to finish, and nobody else does.
+  bool MayFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishWith(const absl::Status& status);
 
   const AccessLine line_;
@@ -75,10 +93,29 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
   Observer observer_ ABSL_GUARDED_BY(mutex_);
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  int holds_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);  // once ended_
   grpc::ByteBuffer frame_;                    // of whoever set writing_, until OnWriteDone
   std::shared_ptr<StreamReactor> self_ ABSL_GUARDED_BY(mutex_);  // until OnDone
+};
+
+using ServerStreamReactor = StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>, Stream>;
+using BidiReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+class DuplexReactor final : public StreamReactor<BidiReactor, DuplexStream> {
+ public:
+  using StreamReactor::StreamReactor;
+
+  void ReadNext(OnFrame on_frame) override;
+
+ private:
+  void OnReadDone(bool ok) override;
+
+  // Of the read that is under way; nobody else touches them meanwhile.
+  grpc::ByteBuffer read_;
+  OnFrame on_frame_;
 };
 
 // Parses the request and hands the stream to `handler`, on gRPC's thread. Handler: (const Request&,
@@ -89,11 +126,23 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeStream(const CallPipeline& call
                                                         grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* in,
                                                         Handler handler) {
-  const std::shared_ptr<StreamReactor> stream = StreamReactor::Begin(calls, method, context);
+  const auto stream = std::make_shared<ServerStreamReactor>(calls, method, context);
+  stream->KeepAlive(stream);
   Request request;
   absl::Status status = ParseRequest(*in, request);
   if (status.ok()) status = handler(request, std::shared_ptr<Stream>(stream));
   if (!status.ok()) stream->End(status);
+  return stream.get();
+}
+
+// Hands the stream to `handler`, on gRPC's thread. Handler: (std::shared_ptr<DuplexStream>) ->
+// void; must not block.
+template <class Handler>
+BidiReactor* ServeDuplex(const CallPipeline& calls, const MethodOptions& method,
+                         grpc::CallbackServerContext* context, Handler handler) {
+  const auto stream = std::make_shared<DuplexReactor>(calls, method, context);
+  stream->KeepAlive(stream);
+  handler(std::shared_ptr<DuplexStream>(stream));
   return stream.get();
 }
 

@@ -1,6 +1,8 @@
 #include "services/scheduler/dispatcher.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -14,9 +16,11 @@ namespace {
 
 // Every round looks at all who wait, and each of them costs memory.
 constexpr std::size_t kMaxWaiting = 5000;
+// One statement claims so many tasks at most, for however many who wait.
+constexpr std::int32_t kMaxClaim = 500;
 constexpr absl::Duration kLookInterval = absl::Seconds(1);
 constexpr absl::Duration kNotifyInterval = absl::Milliseconds(20);
-// After a claim that found nothing although something was due: another process has it in its hands.
+// Between two claims that found nothing although something was due.
 constexpr absl::Duration kAfterLostRace = absl::Milliseconds(5);
 constexpr absl::Duration kDatabasePatience = absl::Seconds(5);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
@@ -24,7 +28,8 @@ constexpr absl::Duration kLongestPause = absl::Seconds(1);
 
 }  // namespace
 
-Dispatcher::Dispatcher(db::TaskRepository& tasks) : tasks_(tasks), thread_([this] { Run(); }) {}
+Dispatcher::Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer)
+    : tasks_(tasks), claimer_(std::move(claimer)), thread_([this] { Run(); }) {}
 
 Dispatcher::~Dispatcher() {
   Drain();
@@ -37,20 +42,11 @@ Dispatcher::~Dispatcher() {
 }
 
 void Dispatcher::Lease(LeaseDemand demand) {
-  bool draining = false;
-  {
-    MutexLock lock(mutex_);
-    draining = draining_;
-  }
-  if (draining) return demand.done(LeasedTasks{});
-  const absl::StatusOr<Claim> claim = ClaimFor(demand);
-  if (!claim.ok()) return demand.done(claim.status());
-  if (*claim != Claim::kNothing) return;
   bool full = false;
   {
     MutexLock lock(mutex_);
     full = room_.size() >= kMaxWaiting;
-    if (!draining_ && !full && demand.give_up > absl::Now()) {
+    if (!draining_ && !full) {
       room_.Enter(std::move(demand));
       wake_.NotifyOne();
       return;
@@ -72,6 +68,15 @@ void Dispatcher::TaskReady(absl::string_view queue, absl::Duration due_in) {
     }
   }
   wake_.NotifyOne();
+}
+
+void Dispatcher::TasksMoved(const std::vector<db::TaskRepository::Moved>& moved) {
+  std::set<std::string> queues;
+  for (const db::TaskRepository::Moved& task : moved) {
+    if (task.state == TaskState::kPending) queues.insert(task.queue);
+  }
+  // Some may be due at once, others after a rest; the database knows.
+  for (const std::string& queue : queues) TaskReady(queue, absl::ZeroDuration());
 }
 
 void Dispatcher::Hint(absl::string_view queue) {
@@ -108,7 +113,7 @@ void Dispatcher::Run() {
         waiter.demand.done(LeasedTasks{});
       }
     }
-    if (round.due) Serve(*std::move(round.due));
+    if (!round.due.empty()) Serve(std::move(round.due));
     if (!round.notify.empty()) {
       // A lost notification costs others a second at most, so it is not sent again.
       NoteOutcome(tasks_.NotifyQueues(round.notify, absl::Now() + kDatabasePatience));
@@ -128,9 +133,10 @@ Dispatcher::Round Dispatcher::NextRound() {
 bool Dispatcher::FillRound(absl::Time now, Round& round) {
   round.stop = stopping_;
   round.outage = outage_;
-  round.ended = room_.TakeEnded(now);
-  if (now >= attempt_at_) {
-    round.due = room_.TakeDue(now);
+  const bool can_serve = now >= attempt_at_;
+  round.ended = room_.TakeEnded(now, can_serve);
+  if (can_serve) {
+    round.due = room_.TakeDue(now, kMaxClaim);
     if (!to_notify_.empty() && (now >= notify_at_ || stopping_)) {
       round.notify.assign(to_notify_.begin(), to_notify_.end());
       to_notify_.clear();
@@ -142,7 +148,7 @@ bool Dispatcher::FillRound(absl::Time now, Round& round) {
     }
     round.questions = room_.Questions();
   }
-  return round.stop || !round.ended.empty() || round.due || !round.notify.empty() ||
+  return round.stop || !round.ended.empty() || !round.due.empty() || !round.notify.empty() ||
          !round.questions.empty();
 }
 
@@ -155,31 +161,75 @@ absl::Time Dispatcher::NextWake() {
   return std::min(work, room_.NextGiveUp());
 }
 
-void Dispatcher::Serve(Waiter waiter) {
-  LeaseDemand& demand = waiter.demand;
-  const std::vector<std::string> queues = demand.queues;
-  const absl::StatusOr<Claim> claim = ClaimFor(demand);
-  NoteOutcome(claim.status());
-  MutexLock lock(mutex_);
-  if (claim.ok() && *claim != Claim::kAllAskedFor) {
-    for (const std::string& queue : queues) room_.Emptied(queue);
+void Dispatcher::Serve(std::list<Waiter> waiters) {
+  db::TaskClaimer::ClaimParams params = {.queues = waiters.front().demand.queues,
+                                         .max_tasks = 0,
+                                         .lease_duration = waiters.front().demand.lease_duration,
+                                         .token = NewRandomToken()};
+  for (const Waiter& waiter : waiters) params.max_tasks += waiter.demand.max_tasks;
+  const absl::Time asked = absl::Now();
+  absl::StatusOr<std::vector<Task>> tasks = claimer_.Claim(params, asked + kDatabasePatience);
+  NoteOutcome(tasks.status());
+  const bool claimed = tasks.ok();
+  const bool some = claimed && !tasks->empty();
+  const bool all = tasks.ok() && tasks->size() == static_cast<std::size_t>(params.max_tasks);
+  if (some) {
+    HandOut(waiters, *std::move(tasks), params.token,
+            params.lease_duration - (absl::Now() - asked));
   }
-  if (claim.ok() && *claim != Claim::kNothing) return;
-  if (claim.ok()) waiter.not_before = absl::Now() + kAfterLostRace;
-  if (draining_) waiter.demand.give_up = absl::InfinitePast();
-  room_.Return(std::move(waiter));
+  MutexLock lock(mutex_);
+  if (claimed && !all) {
+    for (const std::string& queue : params.queues) room_.Emptied(queue);
+  }
+  for (Waiter& waiter : waiters) {
+    if (claimed) {
+      // After a claim that found nothing although something was due, another process may have it in
+      // its hands.
+      if (!some && waiter.tried) waiter.not_before = absl::Now() + kAfterLostRace;
+      waiter.tried = true;
+    }
+    if (draining_) {
+      waiter.tried = true;
+      waiter.demand.give_up = absl::InfinitePast();
+    }
+    room_.Return(std::move(waiter));
+  }
+}
+
+void Dispatcher::HandOut(std::list<Waiter>& waiters, std::vector<Task> tasks,
+                         const std::string& token, absl::Duration lease_left) {
+  auto next = tasks.begin();
+  std::vector<std::pair<LeaseDemand, absl::Status>> gone;
+  for (auto waiter = waiters.begin(); waiter != waiters.end() && next != tasks.end();) {
+    LeaseDemand& demand = waiter->demand;
+    if (absl::Status alive = demand.check_alive(); !alive.ok()) {
+      gone.emplace_back(std::move(demand), std::move(alive));
+    } else {
+      const auto count =
+          std::min<std::ptrdiff_t>(demand.max_tasks, std::distance(next, tasks.end()));
+      LeasedTasks leased;
+      leased.tasks.assign(std::make_move_iterator(next), std::make_move_iterator(next + count));
+      leased.token = token;
+      leased.lease_left = lease_left;
+      next += count;
+      demand.done(std::move(leased));
+    }
+    waiter = waiters.erase(waiter);
+  }
+  if (next != tasks.end()) Release({next, tasks.end()}, token);
+  for (auto& [demand, status] : gone) demand.done(status);
 }
 
 void Dispatcher::Ask(const std::vector<WaitingRoom::Question>& questions) {
   std::vector<std::string> queues;
   queues.reserve(questions.size());
   for (const WaitingRoom::Question& question : questions) queues.push_back(question.queue);
-  const auto answer = tasks_.FindNextDue(queues, absl::Now() + kDatabasePatience);
+  const auto answer = claimer_.FindNextDue(queues, absl::Now() + kDatabasePatience);
   NoteOutcome(answer.status());
   if (!answer.ok()) return;
   const absl::Time now = absl::Now();
   std::map<std::string, absl::Time> due;
-  for (const db::TaskRepository::NextDue& next : *answer) due[next.queue] = now + next.due_in;
+  for (const db::TaskClaimer::NextDue& next : *answer) due[next.queue] = now + next.due_in;
   MutexLock lock(mutex_);
   for (const WaitingRoom::Question& question : questions) {
     const auto found = due.find(question.queue);
@@ -187,39 +237,16 @@ void Dispatcher::Ask(const std::vector<WaitingRoom::Question>& questions) {
   }
 }
 
-absl::StatusOr<Dispatcher::Claim> Dispatcher::ClaimFor(LeaseDemand& demand) {
-  if (absl::Status alive = demand.check_alive(); !alive.ok()) {
-    demand.done(alive);
-    return Claim::kAllAskedFor;
+void Dispatcher::Release(const std::vector<Task>& tasks, const std::string& token) {
+  using End = db::TaskRepository::AttemptEnd;
+  std::vector<End> ends;
+  ends.reserve(tasks.size());
+  for (const Task& task : tasks) {
+    ends.push_back({.lease = {task.id, token}, .kind = End::Kind::kReleased});
   }
-  LeasedTasks leased;
-  leased.token = NewRandomToken();
-  const absl::Time asked = absl::Now();
-  PARLEY_ASSIGN_OR_RETURN(leased.tasks, tasks_.ClaimTasks({.queues = demand.queues,
-                                                           .max_tasks = demand.max_tasks,
-                                                           .lease_duration = demand.lease_duration,
-                                                           .token = leased.token},
-                                                          asked + kDatabasePatience));
-  if (leased.tasks.empty()) return Claim::kNothing;
-  const bool all = leased.tasks.size() == static_cast<std::size_t>(demand.max_tasks);
-  if (absl::Status alive = demand.check_alive(); !alive.ok()) {
-    Release(leased);
-    demand.done(alive);
-  } else {
-    leased.lease_left = demand.lease_duration - (absl::Now() - asked);
-    demand.done(std::move(leased));
-  }
-  return all ? Claim::kAllAskedFor : Claim::kSome;
-}
-
-void Dispatcher::Release(const LeasedTasks& leased) {
-  std::vector<std::int64_t> ids;
-  for (const Task& task : leased.tasks) ids.push_back(task.id);
   // If it fails, the leases run out.
-  const absl::Status released =
-      tasks_.ReleaseTasks(ids, leased.token, absl::Now() + kDatabasePatience);
-  if (!released.ok()) return;
-  for (const Task& task : leased.tasks) TaskReady(task.queue, absl::ZeroDuration());
+  const auto released = tasks_.EndAttempts(ends, absl::Now() + kDatabasePatience);
+  if (released.ok()) TasksMoved(*released);
 }
 
 void Dispatcher::NoteOutcome(const absl::Status& status) {

@@ -1,6 +1,7 @@
 // Hands due tasks to workers, to those who wait for one too.
 #pragma once
 
+#include <list>
 #include <set>
 #include <string>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "db/repository/task_claimer.h"
 #include "db/repository/task_repository.h"
 #include "services/scheduler/waiting_room.h"
 
@@ -19,7 +21,8 @@ namespace parley::scheduler {
 
 // A call for tasks that finds none is parked: it costs memory, but no thread. One thread sleeps
 // until the earliest instant at which a task of a waited-for queue is due, claims for the call that
-// has waited longest, and sleeps again. It learns of new instants from
+// has waited longest, in one statement with others who want the same, and sleeps again. It learns
+// of new instants from
 //   TaskReady   this process has put a task into a queue
 //   Hint        another one has (LISTEN)
 //   a look      at all waited-for queues every second, for hints that were lost
@@ -32,21 +35,24 @@ namespace parley::scheduler {
 // Thread-safe.
 class Dispatcher {
  public:
-  // Starts the thread. `tasks` must outlive the dispatcher.
-  explicit Dispatcher(db::TaskRepository& tasks);
+  // Starts the thread, which claims through `claimer`. `tasks` must outlive the dispatcher.
+  Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer);
   ~Dispatcher();  // Drain(), then ends the thread
 
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
-  // Claims on the calling thread; parks the demand if nothing is due and its time to give up has
-  // not come. RESOURCE_EXHAUSTED if 5000 are parked already.
+  // Hands tasks to the demand, at once if some are due, until its time to give up. Does not block.
+  // RESOURCE_EXHAUSTED if 5000 are parked already.
   void Lease(LeaseDemand demand);
 
   // This process has put a task into `queue`, committed, that is due in `due_in`. Wakes who waits
   // here, and who waits elsewhere by a notification that is sent later: at most one transaction in
   // 20 ms, however many tasks there were.
   void TaskReady(absl::string_view queue, absl::Duration due_in);
+
+  // The same for tasks whose attempts have ended, as far as they are to be tried again.
+  void TasksMoved(const std::vector<db::TaskRepository::Moved>& moved);
 
   // Something may have changed in `queue`; in any queue if it is empty.
   void Hint(absl::string_view queue);
@@ -62,12 +68,10 @@ class Dispatcher {
     bool stop = false;
     absl::Status outage;      // what those get who give up
     std::list<Waiter> ended;  // callers that have left, or have waited long enough
-    std::optional<Waiter> due;
+    std::list<Waiter> due;
     std::vector<std::string> notify;
     std::vector<WaitingRoom::Question> questions;
   };
-
-  enum class Claim { kNothing, kSome, kAllAskedFor };
 
   void Run();
   Round NextRound() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -75,15 +79,17 @@ class Dispatcher {
   bool FillRound(absl::Time now, Round& round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time NextWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  void Serve(Waiter waiter);
+  // Claims for all of them, who want the same.
+  void Serve(std::list<Waiter> waiters);
   void Ask(const std::vector<WaitingRoom::Question>& questions);
-  // Claims, and answers the demand if there was something or the caller has left; it is then used
-  // up.
-  absl::StatusOr<Claim> ClaimFor(LeaseDemand& demand);
-  void Release(const LeasedTasks& leased);
+  // Answers who gets something, and who has left; the others stay in the list.
+  void HandOut(std::list<Waiter>& waiters, std::vector<Task> tasks, const std::string& token,
+               absl::Duration lease_left);
+  void Release(const std::vector<Task>& tasks, const std::string& token);
   void NoteOutcome(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   db::TaskRepository& tasks_;
+  db::TaskClaimer claimer_;  // the thread's own
   Mutex mutex_;
   CondVar wake_;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

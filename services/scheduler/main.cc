@@ -10,6 +10,8 @@
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
+#include "db/repository/task_acker.h"
+#include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
@@ -19,22 +21,35 @@
 #include "services/scheduler/dispatcher.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
+#include "services/scheduler/task_rules.h"
+#include "services/scheduler/work_hub.h"
 #include "services/scheduler/worker_service.h"
+
+namespace {
+
+constexpr std::size_t kLaneQueueFactor = 5;
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace parley;
   runtime::BlockTerminationSignals();
   std::string time_zone = "UTC";
-  const runtime::Config config =
-      runtime::ParseConfigOrExit(argc, argv, "parley-schedulerd", "127.0.0.1:50053",
-                                 {{"time-zone", "TZ", "IANA zone of local times that name none",
-                                   &time_zone, IsKnownTimeZone}});
+  std::string history_days = "14";
+  const runtime::Config config = runtime::ParseConfigOrExit(
+      argc, argv, "parley-schedulerd", "127.0.0.1:50053",
+      {{"time-zone", "TZ", "IANA zone of local times that name none", &time_zone, IsKnownTimeZone},
+       {"history-days", "PARLEY_HISTORY_DAYS",
+        "for how many days tasks are kept that have succeeded, expired or been cancelled, 1 to "
+        "3650; the same for every parley-schedulerd of a database",
+        &history_days, scheduler::IsHistoryDays}});
   runtime::InitLog("parley-schedulerd", config.log_level);
 
-  // A connection for each thread that works on calls, the dispatcher, the reaper, the health probe.
+  // A connection for each thread that works on calls, the dispatcher (its
+  // notifications), the hub, the reaper, the health probe.
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
-                                    .connections = config.workers + 3,
+                                    .connections = config.workers + 4,
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
@@ -44,9 +59,11 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
 
+  // What goes through a hot lane goes together with others, and so fast, that more may wait.
+  const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
   db::TaskRepository tasks(**pool);
-  scheduler::Dispatcher dispatcher(tasks);
-  const scheduler::Reaper reaper(tasks, dispatcher);
+  scheduler::Dispatcher dispatcher(tasks, db::TaskClaimer(*dsn));
+  const scheduler::Reaper reaper(tasks, dispatcher, std::stoi(history_days));
   const db::Listener listener(*dsn, db::kTaskChannel,
                               [&](absl::string_view queue) { dispatcher.Hint(queue); });
   runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),
@@ -59,18 +76,33 @@ int main(int argc, char** argv) {
                                       .default_deadline = config.default_deadline,
                                       .max_deadline = config.max_deadline},
                                      executor);
-  scheduler::SchedulerService scheduler_service(scheduler_calls, tasks, dispatcher, time_zone);
-  scheduler::WorkerService worker_service(worker_calls, tasks, dispatcher, [] {
-    thread_local absl::BitGen random;
-    return absl::Uniform(random, 0.0, 1.0);
-  });
+  db::TaskCreator creator(*dsn, {.queue = lane_queue});
+  db::TaskAcker acker(*dsn, {});
+  const scheduler::WorkerParts workers = {
+      .tasks = tasks, .acker = acker, .dispatcher = dispatcher, .executor = executor, .random = [] {
+        thread_local absl::BitGen random;
+        return absl::Uniform(random, 0.0, 1.0);
+      }};
+  scheduler::WorkHub hub(workers);
+  scheduler::SchedulerService scheduler_service(scheduler_calls,
+                                                {.tasks = tasks,
+                                                 .creator = creator,
+                                                 .dispatcher = dispatcher,
+                                                 .executor = executor,
+                                                 .default_zone = time_zone,
+                                                 .on_cancel_requested = [&] { hub.Hint(); }});
+  scheduler::WorkerService worker_service(worker_calls, workers, hub);
 
   return runtime::Host(
              {.listen = config.listen,
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
-              .on_drain = [&] { dispatcher.Drain(); }},
+              .on_drain =
+                  [&] {
+                    dispatcher.Drain();
+                    hub.Drain();
+                  }},
              {&scheduler_service, &worker_service},
              {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService"})
       .Run();

@@ -1,6 +1,5 @@
 #include "services/scheduler/reaper.h"
 
-#include <set>
 #include <string>
 #include <vector>
 
@@ -16,11 +15,17 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kPatience = absl::Seconds(5);
 constexpr std::int32_t kBatch = 500;
+// How far ahead the history has room for tasks that end, and how often it is seen to.
+constexpr std::int32_t kHistoryAhead = 7;
+constexpr absl::Duration kHistoryInterval = absl::Minutes(10);
 
 }  // namespace
 
-Reaper::Reaper(db::TaskRepository& tasks, Dispatcher& dispatcher)
-    : tasks_(tasks), dispatcher_(dispatcher), thread_([this] { Run(); }) {}
+Reaper::Reaper(db::TaskRepository& tasks, Dispatcher& dispatcher, std::int32_t history_days)
+    : tasks_(tasks),
+      dispatcher_(dispatcher),
+      history_days_(history_days),
+      thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
   {
@@ -35,6 +40,8 @@ void Reaper::Run() {
   absl::BitGen random;
   while (true) {
     RescueAll();
+    ExpireAll();
+    if (absl::Now() >= history_at_) TendHistory();
     // Not all processes at once.
     const absl::Time next = absl::Now() + kInterval * absl::Uniform(random, 0.8, 1.0);
     MutexLock lock(mutex_);
@@ -52,12 +59,31 @@ void Reaper::RescueAll() {
     }
     failing_ = !rescued.ok();
     if (!rescued.ok()) return;
-    std::set<std::string> queues;
-    for (const db::TaskRepository::Rescued& task : *rescued) {
-      if (task.state == TaskState::kPending) queues.insert(task.queue);
-    }
-    for (const std::string& queue : queues) dispatcher_.TaskReady(queue, absl::ZeroDuration());
+    dispatcher_.TasksMoved(*rescued);
     if (rescued->size() < static_cast<std::size_t>(kBatch)) return;
+  }
+}
+
+void Reaper::ExpireAll() {
+  // An outage has been told of by RescueAll.
+  while (true) {
+    const auto expired = tasks_.ExpireTasks(kBatch, absl::Now() + kPatience);
+    if (!expired.ok() || *expired < kBatch) return;
+  }
+}
+
+void Reaper::TendHistory() {
+  absl::Status status = tasks_.ExtendHistory(kHistoryAhead, absl::Now() + kPatience);
+  // Without room nothing could end; that it is dropped can wait.
+  if (status.ok()) history_at_ = absl::Now() + kHistoryInterval;
+  while (status.ok()) {
+    const absl::StatusOr<bool> dropped = tasks_.DropHistory(history_days_, absl::Now() + kPatience);
+    status = dropped.status();
+    if (!dropped.ok() || !*dropped) break;
+  }
+  if (!status.ok()) {
+    runtime::Log(runtime::LogLevel::kWarn, "the history of tasks cannot be tended",
+                 {{"error", std::string(status.message())}});
   }
 }
 

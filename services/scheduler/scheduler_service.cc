@@ -31,45 +31,23 @@ absl::StatusOr<std::int64_t> TaskIdFromToken(const pb::ListTasksRequest& request
 
 }  // namespace
 
-SchedulerService::SchedulerService(runtime::CallPipeline& calls, db::TaskRepository& tasks,
-                                   Dispatcher& dispatcher, std::string default_zone)
-    : calls_(calls),
-      tasks_(tasks),
-      dispatcher_(dispatcher),
-      default_zone_(std::move(default_zone)) {}
-
-grpc::ServerUnaryReactor* SchedulerService::CreateTask(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* in,
-                                                       grpc::ByteBuffer* out) {
-  return calls_.Unary<pb::CreateTaskRequest, pb::Task>(
-      {.name = "CreateTask"}, context, in, out,
-      [this](const runtime::Call& call, const pb::CreateTaskRequest& request) {
-        return Create(call, request);
-      });
+void SchedulerService::TellIfPending(const Task& task) {
+  if (task.state != TaskState::kPending) return;
+  parts_.dispatcher.TaskReady(task.queue, task.run_time - task.update_time);
 }
 
-absl::StatusOr<pb::Task> SchedulerService::Create(const runtime::Call& call,
-                                                  const pb::CreateTaskRequest& request) {
+absl::StatusOr<pb::Task> SchedulerService::Change(
+    const runtime::Call& call, std::int64_t task_id,
+    const std::function<absl::StatusOr<Task>(absl::Time deadline)>& change) {
   Violations violations;
-  NewTask task = FromProto(request, violations);
-  PrepareNewTask(default_zone_, task, violations);
-  CheckRequestId(request.request_id(), violations);
+  CheckTaskId(task_id, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(const Task created,
-                          tasks_.CreateTask(task,
-                                            {.operation = "CreateTask",
-                                             .id = request.request_id(),
-                                             .fingerprint = FingerprintOf(request)},
-                                            call.deadline()));
-  if (created.state == TaskState::kPending) {
-    dispatcher_.TaskReady(created.queue, created.run_time - created.create_time);
-  }
-  return ToProto(created);
+  PARLEY_ASSIGN_OR_RETURN(const Task task, change(call.deadline()));
+  TellIfPending(task);
+  return ToProto(task);
 }
 
-grpc::ServerUnaryReactor* SchedulerService::GetTask(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* in,
-                                                    grpc::ByteBuffer* out) {
+grpc::ServerUnaryReactor* SchedulerService::GetTask(Context* context, const Bytes* in, Bytes* out) {
   return calls_.Unary<pb::GetTaskRequest, pb::Task>(
       {.name = "GetTask"}, context, in, out,
       [this](const runtime::Call& call,
@@ -78,14 +56,13 @@ grpc::ServerUnaryReactor* SchedulerService::GetTask(grpc::CallbackServerContext*
         CheckTaskId(request.task_id(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
         PARLEY_ASSIGN_OR_RETURN(const Task task,
-                                tasks_.GetTask(request.task_id(), call.deadline()));
+                                parts_.tasks.GetTask(request.task_id(), call.deadline()));
         return ToProto(task);
       });
 }
 
-grpc::ServerUnaryReactor* SchedulerService::ListTasks(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* in,
-                                                      grpc::ByteBuffer* out) {
+grpc::ServerUnaryReactor* SchedulerService::ListTasks(Context* context, const Bytes* in,
+                                                      Bytes* out) {
   return calls_.Unary<pb::ListTasksRequest, pb::ListTasksResponse>(
       {.name = "ListTasks"}, context, in, out,
       [this](const runtime::Call& call, const pb::ListTasksRequest& request) {
@@ -107,7 +84,7 @@ absl::StatusOr<pb::ListTasksResponse> SchedulerService::List(const runtime::Call
   if (!request.page_token().empty()) {
     PARLEY_ASSIGN_OR_RETURN(params.page.after, TaskIdFromToken(request));
   }
-  PARLEY_ASSIGN_OR_RETURN(const auto page, tasks_.ListTasks(params, call.deadline()));
+  PARLEY_ASSIGN_OR_RETURN(const auto page, parts_.tasks.ListTasks(params, call.deadline()));
   pb::ListTasksResponse response;
   for (const Task& task : page.rows) *response.add_tasks() = ToProto(task);
   if (page.next) {
@@ -117,20 +94,84 @@ absl::StatusOr<pb::ListTasksResponse> SchedulerService::List(const runtime::Call
   return response;
 }
 
-grpc::ServerUnaryReactor* SchedulerService::CancelTask(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* in,
-                                                       grpc::ByteBuffer* out) {
+grpc::ServerUnaryReactor* SchedulerService::CancelTask(Context* context, const Bytes* in,
+                                                       Bytes* out) {
   return calls_.Unary<pb::CancelTaskRequest, pb::Task>(
       {.name = "CancelTask"}, context, in, out,
-      [this](const runtime::Call& call,
-             const pb::CancelTaskRequest& request) -> absl::StatusOr<pb::Task> {
-        Violations violations;
-        CheckTaskId(request.task_id(), violations);
-        PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        PARLEY_ASSIGN_OR_RETURN(const Task task,
-                                tasks_.CancelTask(request.task_id(), call.deadline()));
-        return ToProto(task);
+      [this](const runtime::Call& call, const pb::CancelTaskRequest& request) {
+        return Change(call, request.task_id(), [&](absl::Time deadline) {
+          absl::StatusOr<Task> task = parts_.tasks.CancelTask(request.task_id(), deadline);
+          if (task.ok() && task->cancel_requested) parts_.on_cancel_requested();
+          return task;
+        });
       });
+}
+
+grpc::ServerUnaryReactor* SchedulerService::RescheduleTask(Context* context, const Bytes* in,
+                                                           Bytes* out) {
+  return calls_.Unary<pb::RescheduleTaskRequest, pb::Task>(
+      {.name = "RescheduleTask"}, context, in, out,
+      [this](const runtime::Call& call, const pb::RescheduleTaskRequest& request) {
+        return Reschedule(call, request);
+      });
+}
+
+absl::StatusOr<pb::Task> SchedulerService::Reschedule(const runtime::Call& call,
+                                                      const pb::RescheduleTaskRequest& request) {
+  Violations violations;
+  CheckTaskId(request.task_id(), violations);
+  TaskTime time = FromProto(request, violations);
+  PrepareTaskTime(parts_.default_zone, time, violations);
+  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
+  PARLEY_ASSIGN_OR_RETURN(const Task task,
+                          parts_.tasks.RescheduleTask(request.task_id(), time, call.deadline()));
+  TellIfPending(task);
+  return ToProto(task);
+}
+
+grpc::ServerUnaryReactor* SchedulerService::RunTaskNow(Context* context, const Bytes* in,
+                                                       Bytes* out) {
+  return calls_.Unary<pb::RunTaskNowRequest, pb::Task>(
+      {.name = "RunTaskNow"}, context, in, out,
+      [this](const runtime::Call& call, const pb::RunTaskNowRequest& request) {
+        return Change(call, request.task_id(), [&](absl::Time deadline) {
+          return parts_.tasks.RescheduleTask(request.task_id(), TaskTime(), deadline);
+        });
+      });
+}
+
+grpc::ServerUnaryReactor* SchedulerService::RedriveTask(Context* context, const Bytes* in,
+                                                        Bytes* out) {
+  return calls_.Unary<pb::RedriveTaskRequest, pb::Task>(
+      {.name = "RedriveTask"}, context, in, out,
+      [this](const runtime::Call& call, const pb::RedriveTaskRequest& request) {
+        return Change(call, request.task_id(), [&](absl::Time deadline) {
+          return parts_.tasks.RedriveTask(request.task_id(), deadline);
+        });
+      });
+}
+
+grpc::ServerUnaryReactor* SchedulerService::RedriveTasks(Context* context, const Bytes* in,
+                                                         Bytes* out) {
+  return calls_.Unary<pb::RedriveTasksRequest, pb::RedriveTasksResponse>(
+      {.name = "RedriveTasks"}, context, in, out,
+      [this](const runtime::Call& call, const pb::RedriveTasksRequest& request) {
+        return Redrive(call, request);
+      });
+}
+
+absl::StatusOr<pb::RedriveTasksResponse> SchedulerService::Redrive(
+    const runtime::Call& call, const pb::RedriveTasksRequest& request) {
+  Violations violations;
+  std::int32_t limit = request.limit();
+  PrepareRedrive(request.queue(), limit, violations);
+  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
+  PARLEY_ASSIGN_OR_RETURN(const std::int64_t count,
+                          parts_.tasks.RedriveTasks(request.queue(), limit, call.deadline()));
+  if (count > 0) parts_.dispatcher.TaskReady(request.queue(), absl::ZeroDuration());
+  pb::RedriveTasksResponse response;
+  response.set_task_count(static_cast<std::int32_t>(count));
+  return response;
 }
 
 }  // namespace parley::scheduler

@@ -3,48 +3,88 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
 #include "parley/scheduler/v1/scheduler_service.grpc.pb.h"
 #include "services/runtime/call.h"
+#include "services/runtime/executor.h"
 #include "services/scheduler/dispatcher.h"
 #include "services/scheduler/task_convert.h"
 
 namespace parley::scheduler {
 
-using SchedulerServiceBase =
-    runtime::RawMethods<pb::SchedulerService::Service,
-                        pb::SchedulerService::WithRawCallbackMethod_CreateTask,
-                        pb::SchedulerService::WithRawCallbackMethod_GetTask,
-                        pb::SchedulerService::WithRawCallbackMethod_ListTasks,
-                        pb::SchedulerService::WithRawCallbackMethod_CancelTask>::type;
-
 // parley.scheduler.v1.SchedulerService; what the calls do is written in the proto. Thread-safe.
-class SchedulerService final : public SchedulerServiceBase {
+class SchedulerService final
+    : public runtime::RawMethods<pb::SchedulerService::Service,
+                                 pb::SchedulerService::WithRawCallbackMethod_CreateTask,
+                                 pb::SchedulerService::WithRawCallbackMethod_BatchCreateTasks,
+                                 pb::SchedulerService::WithRawCallbackMethod_GetTask,
+                                 pb::SchedulerService::WithRawCallbackMethod_ListTasks,
+                                 pb::SchedulerService::WithRawCallbackMethod_CancelTask,
+                                 pb::SchedulerService::WithRawCallbackMethod_RescheduleTask,
+                                 pb::SchedulerService::WithRawCallbackMethod_RunTaskNow,
+                                 pb::SchedulerService::WithRawCallbackMethod_RedriveTask,
+                                 pb::SchedulerService::WithRawCallbackMethod_RedriveTasks>::type {
  public:
-  // All must outlive the service. `default_zone` is a known IANA zone.
-  SchedulerService(runtime::CallPipeline& calls, db::TaskRepository& tasks, Dispatcher& dispatcher,
-                   std::string default_zone);
+  // All must outlive the service.
+  struct Parts {
+    db::TaskRepository& tasks;
+    db::TaskCreator& creator;
+    Dispatcher& dispatcher;
+    runtime::Executor& executor;
+    std::string default_zone;  // a known IANA zone, for local times that name none
+    // Called when a task is to be cancelled that a worker has; any thread, must not block.
+    std::function<void()> on_cancel_requested = [] {};
+  };
+  SchedulerService(runtime::CallPipeline& calls, Parts parts)
+      : calls_(calls), parts_(std::move(parts)) {}
 
-  grpc::ServerUnaryReactor* CreateTask(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* in, grpc::ByteBuffer* out) override;
-  grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out) override;
-  grpc::ServerUnaryReactor* ListTasks(grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* in, grpc::ByteBuffer* out) override;
-  grpc::ServerUnaryReactor* CancelTask(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* in, grpc::ByteBuffer* out) override;
+  using Reactor = grpc::ServerUnaryReactor;
+  using Context = grpc::CallbackServerContext;
+  using Bytes = grpc::ByteBuffer;
+  // scheduler_service_create.cc
+  Reactor* CreateTask(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* BatchCreateTasks(Context* context, const Bytes* in, Bytes* out) override;
+  // scheduler_service.cc
+  Reactor* GetTask(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* ListTasks(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* CancelTask(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* RescheduleTask(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* RunTaskNow(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* RedriveTask(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* RedriveTasks(Context* context, const Bytes* in, Bytes* out) override;
 
  private:
-  absl::StatusOr<pb::Task> Create(const runtime::Call& call, const pb::CreateTaskRequest& request);
+  template <class Reply>
+  using Done = std::function<void(absl::StatusOr<Reply>)>;
+
+  void Create(const runtime::Call& call, const pb::CreateTaskRequest& request, Done<pb::Task> done);
+  // Answers with a task that an earlier request created, as it is now.
+  void AnswerWithEarlier(const runtime::Call& call, std::int64_t id, const Done<pb::Task>& done);
+  void BatchCreate(const runtime::Call& call, const pb::BatchCreateTasksRequest& request,
+                   Done<pb::BatchCreateTasksResponse> done);
+  db::CreateTaskParams ParamsOf(const pb::CreateTaskRequest& request, Violations& violations) const;
+
   absl::StatusOr<pb::ListTasksResponse> List(const runtime::Call& call,
                                              const pb::ListTasksRequest& request);
+  // Checks a task's id and runs `change`, a method of the repository, on it.
+  absl::StatusOr<pb::Task> Change(
+      const runtime::Call& call, std::int64_t task_id,
+      const std::function<absl::StatusOr<Task>(absl::Time deadline)>& change);
+  absl::StatusOr<pb::Task> Reschedule(const runtime::Call& call,
+                                      const pb::RescheduleTaskRequest& request);
+  absl::StatusOr<pb::RedriveTasksResponse> Redrive(const runtime::Call& call,
+                                                   const pb::RedriveTasksRequest& request);
+  void TellIfPending(const Task& task);
 
   runtime::CallPipeline& calls_;
-  db::TaskRepository& tasks_;
-  Dispatcher& dispatcher_;
-  const std::string default_zone_;
+  const Parts parts_;
 };
 
 }  // namespace parley::scheduler

@@ -1,6 +1,7 @@
 #include "services/scheduler/task_convert.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/fingerprint.h"
@@ -22,6 +23,8 @@ pb::TaskState ToProto(TaskState state) {
       return pb::TASK_STATE_DEAD;
     case TaskState::kCancelled:
       return pb::TASK_STATE_CANCELLED;
+    case TaskState::kExpired:
+      return pb::TASK_STATE_EXPIRED;
   }
   return pb::TASK_STATE_UNSPECIFIED;
 }
@@ -42,6 +45,20 @@ std::string WhenAsText(const pb::CreateTaskRequest& request) {
   return "now";
 }
 
+// What the two requests that say when to run have in common.
+template <class Request>
+TaskTime TimeFromProto(const Request& request, Violations& violations) {
+  TaskTime time;
+  if (request.has_run_time()) {
+    time.run_time = runtime::FromTimestamp("run_time", request.run_time(), violations);
+  }
+  if (request.has_delay()) time.delay = DurationFromProto("delay", request.delay(), violations);
+  if (request.has_local_time()) {
+    time.local_time = jobs::FromProto(request.local_time(), violations);
+  }
+  return time;
+}
+
 }  // namespace
 
 pb::Task ToProto(const Task& task) {
@@ -57,7 +74,16 @@ pb::Task ToProto(const Task& task) {
   result.set_attempt(task.attempt);
   result.set_max_attempts(task.max_attempts);
   if (task.lease_until) *result.mutable_lease_until() = runtime::ToTimestamp(*task.lease_until);
-  result.set_last_error(task.last_error);
+  if (task.expire_time) *result.mutable_expire_time() = runtime::ToTimestamp(*task.expire_time);
+  result.set_cancel_requested(task.cancel_requested);
+  for (const TaskError& error : task.errors) {
+    pb::TaskError& shown = *result.add_errors();
+    shown.set_attempt(error.attempt);
+    *shown.mutable_time() = runtime::ToTimestamp(error.time);
+    shown.set_text(error.text);
+  }
+  if (!task.errors.empty()) result.set_last_error(task.errors.back().text);
+  result.set_result(task.result);
   *result.mutable_create_time() = runtime::ToTimestamp(task.create_time);
   *result.mutable_update_time() = runtime::ToTimestamp(task.update_time);
   if (task.local_time) {
@@ -67,22 +93,41 @@ pb::Task ToProto(const Task& task) {
   return result;
 }
 
+Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,
+                   absl::Time create_time) {
+  Task created;
+  created.id = id;
+  created.queue = task.queue;
+  created.name = task.name;
+  created.payload = task.payload;
+  created.headers = task.headers;
+  created.run_time = run_time;
+  created.expire_time = task.expire_time;
+  created.priority = task.priority;
+  created.max_attempts = task.max_attempts;
+  created.create_time = create_time;
+  created.update_time = create_time;
+  created.local_time = task.local_time;
+  return created;
+}
+
 NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations) {
   NewTask task;
+  static_cast<TaskTime&>(task) = TimeFromProto(request, violations);
   task.queue = request.queue();
   task.name = request.name();
   task.payload = request.payload();
   task.headers.insert(request.headers().begin(), request.headers().end());
   task.priority = request.priority();
   task.max_attempts = request.max_attempts();
-  if (request.has_run_time()) {
-    task.run_time = runtime::FromTimestamp("run_time", request.run_time(), violations);
-  }
-  if (request.has_delay()) task.delay = DurationFromProto("delay", request.delay(), violations);
-  if (request.has_local_time()) {
-    task.local_time = jobs::FromProto(request.local_time(), violations);
+  if (request.has_expire_time()) {
+    task.expire_time = runtime::FromTimestamp("expire_time", request.expire_time(), violations);
   }
   return task;
+}
+
+TaskTime FromProto(const pb::RescheduleTaskRequest& request, Violations& violations) {
+  return TimeFromProto(request, violations);
 }
 
 LeaseRequest FromProto(const pb::LeaseTasksRequest& request, Violations& violations) {
@@ -95,6 +140,63 @@ LeaseRequest FromProto(const pb::LeaseTasksRequest& request, Violations& violati
         DurationFromProto("lease_duration", request.lease_duration(), violations);
   }
   return result;
+}
+
+WorkDemand FromProto(const pb::WorkHello& hello, Violations& violations) {
+  violations.SetPrefix("hello.");
+  LeaseRequest request;
+  request.queues.assign(hello.queues().begin(), hello.queues().end());
+  if (hello.has_lease_duration()) {
+    request.lease_duration =
+        DurationFromProto("lease_duration", hello.lease_duration(), violations);
+  }
+  PrepareLeaseRequest(request, violations);
+  violations.SetPrefix("");
+  return {std::move(request.queues), request.lease_duration};
+}
+
+void CheckWorkRequest(const pb::WorkRequest& request, Violations& violations) {
+  constexpr int kMaxTold = 1000;
+  if (request.acks_size() + request.fails_size() + request.extends_size() +
+          request.releases_size() >
+      kMaxTold) {
+    violations.Add("acks", "must be at most 1000 with fails, extends and releases");
+  }
+  const auto check_keys = [&](absl::string_view field, const auto& items, const auto& check) {
+    for (int i = 0; i < items.size(); ++i) {
+      violations.SetPrefix(absl::StrCat(field, "[", i, "]."));
+      CheckLeaseKey(items[i].task_id(), items[i].lease_token(), violations);
+      check(items[i]);
+    }
+    violations.SetPrefix("");
+  };
+  check_keys("acks", request.acks(),
+             [&](const auto& ack) { CheckTaskResult(ack.result(), violations); });
+  check_keys("fails", request.fails(),
+             [&](const auto& fail) { CheckTaskError(fail.error(), violations); });
+  check_keys("extends", request.extends(), [&](const auto& extend) {
+    CheckLeaseDuration(DurationFromProto("lease_duration", extend.lease_duration(), violations),
+                       violations);
+  });
+  check_keys("releases", request.releases(), [](const auto& /*release*/) {});
+}
+
+AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request, double random) {
+  return {.lease = {request.task_id(), request.lease_token()},
+          .kind = request.for_good() ? AttemptEnd::Kind::kFailedForGood : AttemptEnd::Kind::kFailed,
+          .error = request.error(),
+          .first_rest = kFirstRest,
+          .longest_rest = kLongestRest,
+          .rest_factor = 1 + kRestJitter * (2 * random - 1)};
+}
+
+void AddLeases(const LeasedTasks& leased, google::protobuf::RepeatedPtrField<pb::Lease>& out) {
+  for (const Task& task : leased.tasks) {
+    pb::Lease& lease = *out.Add();
+    *lease.mutable_task() = ToProto(task);
+    lease.set_lease_token(leased.token);
+    *lease.mutable_lease_duration() = runtime::ToDuration(leased.lease_left);
+  }
 }
 
 std::optional<TaskState> FilterFromProto(pb::TaskState state, Violations& violations) {
@@ -111,6 +213,8 @@ std::optional<TaskState> FilterFromProto(pb::TaskState state, Violations& violat
       return TaskState::kDead;
     case pb::TASK_STATE_CANCELLED:
       return TaskState::kCancelled;
+    case pb::TASK_STATE_EXPIRED:
+      return TaskState::kExpired;
     default:
       violations.Add("state", "is not a known value");
       return std::nullopt;
@@ -131,9 +235,14 @@ std::string FingerprintOf(const pb::CreateTaskRequest& request) {
   for (const auto& [name, value] : headers) {
     headers_digest = Fingerprint({headers_digest, name, value});
   }
-  return Fingerprint({"CreateTask", request.queue(), request.name(), request.payload(),
-                      headers_digest, WhenAsText(request), absl::StrCat(request.priority()),
-                      absl::StrCat(request.max_attempts())});
+  std::string fingerprint =
+      Fingerprint({"CreateTask", request.queue(), request.name(), request.payload(), headers_digest,
+                   WhenAsText(request), absl::StrCat(request.priority()),
+                   absl::StrCat(request.max_attempts())});
+  if (!request.has_expire_time()) return fingerprint;
+  // A field that came later: requests without it keep the digest under which they are remembered.
+  return Fingerprint({fingerprint, absl::StrCat(request.expire_time().seconds(), " ",
+                                                request.expire_time().nanos())});
 }
 
 }  // namespace parley::scheduler

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/local_time.h"
 #include "base/text.h"
@@ -22,6 +23,8 @@ constexpr std::size_t kMaxHeaderName = 256;
 constexpr std::size_t kShownHeaderName = 64;  // bytes of it in a field path
 constexpr std::size_t kMaxHeaderBytes = std::size_t{16} << 10;
 constexpr std::size_t kMaxError = 1024;
+constexpr std::size_t kMaxResult = std::size_t{256} << 10;
+constexpr std::int32_t kMaxRedrive = 1000;
 constexpr std::size_t kTokenSize = 32;
 constexpr std::size_t kMaxLeaseQueues = 20;
 constexpr std::int32_t kMaxPriority = 9;
@@ -68,9 +71,6 @@ void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& v
   CheckText("name", task.name, {.min = 1, .max = kMaxTaskName}, violations);
   if (task.payload.size() > kMaxPayload) violations.Add("payload", "must be at most 1 MiB");
   CheckHeaders(task.headers, violations);
-  if (task.delay < absl::ZeroDuration() || task.delay > kMaxDelay) {
-    violations.Add("delay", "must be 0 or more, and at most 10 years");
-  }
   if (task.priority < 0 || task.priority > kMaxPriority) {
     violations.Add("priority", "must be 0 to 9");
   }
@@ -78,12 +78,22 @@ void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& v
   if (task.max_attempts < 0 || task.max_attempts > kMaxAttempts) {
     violations.Add("max_attempts", "must be 1 to 100, or 0 for 10");
   }
-  if (!task.local_time) return;
+  if (task.expire_time) {
+    task.expire_time = absl::FromUnixMicros(absl::ToUnixMicros(*task.expire_time));
+  }
+  PrepareTaskTime(default_zone, task, violations);
+}
+
+void PrepareTaskTime(absl::string_view default_zone, TaskTime& time, Violations& violations) {
+  if (time.delay < absl::ZeroDuration() || time.delay > kMaxDelay) {
+    violations.Add("delay", "must be 0 or more, and at most 10 years");
+  }
+  if (!time.local_time) return;
   std::optional<ResolvedLocalTime> resolved =
-      ResolveLocalTime(*task.local_time, default_zone, violations);
+      ResolveLocalTime(*time.local_time, default_zone, violations);
   if (!resolved) return;
-  task.run_time = resolved->instant;
-  task.local_time = std::move(resolved->local_time);
+  time.run_time = resolved->instant;
+  time.local_time = std::move(resolved->local_time);
 }
 
 void PrepareLeaseRequest(LeaseRequest& request, Violations& violations) {
@@ -129,6 +139,10 @@ void CheckTaskError(absl::string_view error, Violations& violations) {
   CheckText("error", error, {.max = kMaxError}, violations);
 }
 
+void CheckTaskResult(absl::string_view result, Violations& violations) {
+  if (result.size() > kMaxResult) violations.Add("result", "must be at most 256 KiB");
+}
+
 void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
                      Violations& violations) {
   if (limit < 0) violations.Add("limit", "must not be negative");
@@ -144,13 +158,17 @@ void CheckQueueFilter(absl::string_view queue, Violations& violations) {
   if (!queue.empty()) CheckQueue("queue", queue, violations);
 }
 
-absl::Duration RetryDelay(std::int32_t attempt, double random) {
-  constexpr absl::Duration kFirst = absl::Seconds(1);
-  constexpr absl::Duration kLongest = absl::Hours(1);
-  constexpr double kJitter = 0.1;
-  absl::Duration delay = kFirst;
-  for (std::int32_t i = 1; i < attempt && delay < kLongest; ++i) delay *= 2;
-  return std::min(delay, kLongest) * (1 + kJitter * (2 * random - 1));
+void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& violations) {
+  CheckQueue("queue", queue, violations);
+  if (limit < 0) violations.Add("limit", "must not be negative");
+  if (limit == 0) limit = kMaxRedrive;
+  limit = std::min(limit, kMaxRedrive);
+}
+
+bool IsHistoryDays(const std::string& text) {
+  constexpr int kMostDays = 3650;
+  int days = 0;
+  return absl::SimpleAtoi(text, &days) && days >= 1 && days <= kMostDays;
 }
 
 }  // namespace parley::scheduler

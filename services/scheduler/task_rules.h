@@ -19,9 +19,12 @@ inline constexpr absl::Duration kDefaultLease = absl::Seconds(30);
 inline constexpr absl::Duration kMinLease = absl::Seconds(1);
 inline constexpr absl::Duration kMaxLease = absl::Hours(1);
 
-// Checks a task that is to be created and makes it ready: max_attempts gets its default, and a
-// local time becomes run_time (`default_zone` stands for an empty zone).
+// Checks a task that is to be created and makes it ready: max_attempts gets its default,
+// expire_time the precision that is stored, and a local time becomes run_time (`default_zone`
+// stands for an empty zone).
 void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& violations);
+// The same for the time that a task is given later.
+void PrepareTaskTime(absl::string_view default_zone, TaskTime& time, Violations& violations);
 
 // What a worker asks for.
 struct LeaseRequest {
@@ -40,16 +43,23 @@ void CheckLeaseKey(std::int64_t task_id, absl::string_view lease_token, Violatio
 void CheckLeaseDuration(absl::Duration lease_duration, Violations& violations);
 void CheckTaskId(std::int64_t task_id, Violations& violations);
 void CheckTaskError(absl::string_view error, Violations& violations);
+void CheckTaskResult(absl::string_view result, Violations& violations);
 
 // What ListTasks takes; `limit` gets its default and its maximum.
 void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
                      Violations& violations);
 // An empty queue means all.
 void CheckQueueFilter(absl::string_view queue, Violations& violations);
+// What RedriveTasks takes; `limit` gets its default and its maximum.
+void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& violations);
 
-// How long a task rests after `attempt` (1, 2, 3...) has failed: 1 s, 2 s, 4 s... up to 1 h, and up
-// to 10 % more or less, as `random` (0 <= random < 1) says, so that tasks that failed together are
-// not tried together.
-absl::Duration RetryDelay(std::int32_t attempt, double random);
+// Whether `text` is a number of days for which the history may be kept.
+bool IsHistoryDays(const std::string& text);
+
+// How long a task rests after its first failed attempt, and at most; and how much of it more or
+// less at random, so that tasks that failed together are not tried together.
+inline constexpr absl::Duration kFirstRest = absl::Seconds(1);
+inline constexpr absl::Duration kLongestRest = absl::Hours(1);
+inline constexpr double kRestJitter = 0.1;
 
 }  // namespace parley::scheduler

@@ -30,22 +30,32 @@ void WaitingRoom::Leave(std::list<Waiter>::iterator waiter, std::list<Waiter>& o
   out.splice(out.end(), waiters_, waiter);
 }
 
-std::list<WaitingRoom::Waiter> WaitingRoom::TakeEnded(absl::Time now) {
+std::list<WaitingRoom::Waiter> WaitingRoom::TakeEnded(absl::Time now, bool can_serve) {
   std::list<Waiter> ended;
   for (auto next = waiters_.begin(); next != waiters_.end();) {
     const auto waiter = next++;
-    if (waiter->demand.give_up <= now || !waiter->demand.check_alive().ok()) Leave(waiter, ended);
+    const bool gives_up = waiter->demand.give_up <= now && (waiter->tried || !can_serve);
+    if (gives_up || !waiter->demand.check_alive().ok()) Leave(waiter, ended);
   }
   return ended;
 }
 
-std::optional<WaitingRoom::Waiter> WaitingRoom::TakeDue(absl::Time now) {
-  const auto first = std::find_if(waiters_.begin(), waiters_.end(),
-                                  [&](const Waiter& waiter) { return DueFor(waiter) <= now; });
-  if (first == waiters_.end()) return std::nullopt;
+std::list<WaitingRoom::Waiter> WaitingRoom::TakeDue(absl::Time now, std::int32_t max_tasks) {
   std::list<Waiter> taken;
-  Leave(first, taken);
-  return std::move(taken.front());
+  for (auto next = waiters_.begin(); next != waiters_.end() && max_tasks > 0;) {
+    const auto waiter = next++;
+    if (DueFor(*waiter) > now) continue;
+    const LeaseDemand& demand = waiter->demand;
+    if (!taken.empty()) {
+      const LeaseDemand& first = taken.front().demand;
+      const bool alike =
+          demand.queues == first.queues && demand.lease_duration == first.lease_duration;
+      if (!alike || demand.max_tasks > max_tasks) continue;
+    }
+    max_tasks -= demand.max_tasks;
+    Leave(waiter, taken);
+  }
+  return taken;
 }
 
 std::list<WaitingRoom::Waiter> WaitingRoom::TakeAll() {
@@ -103,6 +113,7 @@ void WaitingRoom::Learn(const Question& question, absl::Time due) {
 }
 
 absl::Time WaitingRoom::DueFor(const Waiter& waiter) const {
+  if (!waiter.tried) return waiter.not_before;
   absl::Time due = absl::InfiniteFuture();
   for (const std::string& queue : waiter.demand.queues) {
     due = std::min(due, queues_.find(queue)->second.due);

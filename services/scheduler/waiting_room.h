@@ -5,7 +5,6 @@
 #include <functional>
 #include <list>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,7 +40,8 @@ struct LeaseDemand {
 class WaitingRoom {
  public:
   struct Waiter {
-    std::int64_t arrival = 0;                      // whoever came first is served first
+    std::int64_t arrival = 0;  // whoever came first is served first
+    bool tried = false;  // one that was not served yet is due, whatever is known of its queues
     absl::Time not_before = absl::InfinitePast();  // serve it no earlier
     LeaseDemand demand;
   };
@@ -57,10 +57,13 @@ class WaitingRoom {
   // Takes the old seat again.
   void Return(Waiter waiter);
 
-  // Those who have waited until `now` was their time to give up, and those who have left.
-  std::list<Waiter> TakeEnded(absl::Time now);
-  // Who came first of those for whom something is due.
-  std::optional<Waiter> TakeDue(absl::Time now);
+  // Those who have waited until `now` was their time to give up, and those who have left. Whoever
+  // was not tried yet is left to TakeDue, unless nobody can be served now.
+  std::list<Waiter> TakeEnded(absl::Time now, bool can_serve);
+  // Who came first of those for whom something is due, and, in the order of their arrival, others
+  // who want the same from the same queues, as long as all want no more than `max_tasks` together
+  // (the first may alone).
+  std::list<Waiter> TakeDue(absl::Time now, std::int32_t max_tasks);
   std::list<Waiter> TakeAll();
 
   // A task was put into `queue`, due at `due`.

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "services/runtime/request_parser.h"
 #include "services/runtime/wire.h"
 #include "services/scheduler/task_rules.h"
 
@@ -15,22 +17,7 @@ namespace {
 constexpr absl::Duration kAnswerMargin = absl::Milliseconds(100);
 const absl::Duration kLongestCall = kMaxWait + absl::Seconds(10);
 
-pb::LeaseTasksResponse ToProto(const LeasedTasks& leased) {
-  pb::LeaseTasksResponse response;
-  for (const Task& task : leased.tasks) {
-    pb::Lease& lease = *response.add_leases();
-    *lease.mutable_task() = scheduler::ToProto(task);
-    lease.set_lease_token(leased.token);
-    *lease.mutable_lease_duration() = runtime::ToDuration(leased.lease_left);
-  }
-  return response;
-}
-
 }  // namespace
-
-WorkerService::WorkerService(runtime::CallPipeline& calls, db::TaskRepository& tasks,
-                             Dispatcher& dispatcher, std::function<double()> random)
-    : calls_(calls), tasks_(tasks), dispatcher_(dispatcher), random_(std::move(random)) {}
 
 grpc::ServerUnaryReactor* WorkerService::LeaseTasks(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* in,
@@ -48,7 +35,7 @@ void WorkerService::Lease(const runtime::Call& call, const pb::LeaseTasksRequest
   LeaseRequest wanted = FromProto(request, violations);
   PrepareLeaseRequest(wanted, violations);
   if (absl::Status valid = violations.ToStatus(); !valid.ok()) return done(valid);
-  dispatcher_.Lease(
+  parts_.dispatcher.Lease(
       {.queues = std::move(wanted.queues),
        .max_tasks = wanted.max_tasks,
        .lease_duration = wanted.lease_duration,
@@ -57,25 +44,41 @@ void WorkerService::Lease(const runtime::Call& call, const pb::LeaseTasksRequest
        .done =
            [done = std::move(done)](const absl::StatusOr<LeasedTasks>& leased) {
              if (!leased.ok()) return done(leased.status());
-             done(ToProto(*leased));
+             pb::LeaseTasksResponse response;
+             AddLeases(*leased, *response.mutable_leases());
+             done(std::move(response));
            }});
 }
 
 grpc::ServerUnaryReactor* WorkerService::AckTask(grpc::CallbackServerContext* context,
                                                  const grpc::ByteBuffer* in,
                                                  grpc::ByteBuffer* out) {
-  return calls_.Unary<pb::AckTaskRequest, pb::Task>(
+  return calls_.UnaryNow<pb::AckTaskRequest, pb::Task>(
       {.name = "AckTask"}, context, in, out,
-      [this](const runtime::Call& call,
-             const pb::AckTaskRequest& request) -> absl::StatusOr<pb::Task> {
-        Violations violations;
-        CheckLeaseKey(request.task_id(), request.lease_token(), violations);
-        PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        PARLEY_ASSIGN_OR_RETURN(
-            const Task task,
-            tasks_.AckTask({request.task_id(), request.lease_token()}, call.deadline()));
-        return scheduler::ToProto(task);
+      [this](const runtime::Call& call, const pb::AckTaskRequest& request,
+             const std::function<void(absl::StatusOr<pb::Task>)>& done) {
+        Ack(call, request, done);
       });
+}
+
+void WorkerService::Ack(const runtime::Call& call, const pb::AckTaskRequest& request,
+                        const std::function<void(absl::StatusOr<pb::Task>)>& done) {
+  Violations violations;
+  CheckLeaseKey(request.task_id(), request.lease_token(), violations);
+  CheckTaskResult(request.result(), violations);
+  if (!violations.empty()) return done(violations.ToStatus());
+  // Whether the ack was the first or not, the task tells what became of it.
+  auto show = [this, &call, &request, done] {
+    const absl::StatusOr<Task> task =
+        parts_.tasks.GetAckedTask({request.task_id(), request.lease_token()}, call.deadline());
+    if (!task.ok()) return done(task.status());
+    done(scheduler::ToProto(*task));
+  };
+  parts_.acker.Ack({{request.task_id(), request.lease_token(), request.result()}}, call.deadline(),
+                   [this, done, show](const absl::StatusOr<std::vector<bool>>& held) {
+                     if (!held.ok()) return done(held.status());
+                     if (!parts_.executor.Submit(show)) done(runtime::QueueFullError());
+                   });
 }
 
 grpc::ServerUnaryReactor* WorkerService::FailTask(grpc::CallbackServerContext* context,
@@ -94,17 +97,31 @@ absl::StatusOr<pb::Task> WorkerService::Fail(const runtime::Call& call,
   CheckLeaseKey(request.task_id(), request.lease_token(), violations);
   CheckTaskError(request.error(), violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(
-      const Task task,
-      tasks_.FailTask(
-          {.lease = {request.task_id(), request.lease_token()},
-           .error = request.error(),
-           .retry_delay = [this](std::int32_t attempt) { return RetryDelay(attempt, random_()); }},
-          call.deadline()));
+  return End(call, ToAttemptEnd(request, parts_.random()));
+}
+
+absl::StatusOr<pb::Task> WorkerService::End(const runtime::Call& call,
+                                            const db::TaskRepository::AttemptEnd& end) {
+  PARLEY_ASSIGN_OR_RETURN(const Task task, parts_.tasks.EndAttempt(end, call.deadline()));
   if (task.state == TaskState::kPending) {
-    dispatcher_.TaskReady(task.queue, task.run_time - task.update_time);
+    parts_.dispatcher.TaskReady(task.queue, task.run_time - task.update_time);
   }
   return scheduler::ToProto(task);
+}
+
+grpc::ServerUnaryReactor* WorkerService::ReleaseTask(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* in,
+                                                     grpc::ByteBuffer* out) {
+  return calls_.Unary<pb::ReleaseTaskRequest, pb::Task>(
+      {.name = "ReleaseTask"}, context, in, out,
+      [this](const runtime::Call& call,
+             const pb::ReleaseTaskRequest& request) -> absl::StatusOr<pb::Task> {
+        Violations violations;
+        CheckLeaseKey(request.task_id(), request.lease_token(), violations);
+        PARLEY_RETURN_IF_ERROR(violations.ToStatus());
+        return End(call, {.lease = {request.task_id(), request.lease_token()},
+                          .kind = db::TaskRepository::AttemptEnd::Kind::kReleased});
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::ExtendLease(grpc::CallbackServerContext* context,
@@ -121,10 +138,16 @@ grpc::ServerUnaryReactor* WorkerService::ExtendLease(grpc::CallbackServerContext
         CheckLeaseDuration(lease_duration, violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
         PARLEY_ASSIGN_OR_RETURN(const Task task,
-                                tasks_.ExtendLease({request.task_id(), request.lease_token()},
-                                                   lease_duration, call.deadline()));
+                                parts_.tasks.ExtendLease({request.task_id(), request.lease_token()},
+                                                         lease_duration, call.deadline()));
         return scheduler::ToProto(task);
       });
+}
+
+runtime::BidiReactor* WorkerService::Work(grpc::CallbackServerContext* context) {
+  return runtime::ServeDuplex(
+      calls_, {.name = "Work"}, context,
+      [this](std::shared_ptr<runtime::DuplexStream> stream) { hub_.Welcome(std::move(stream)); });
 }
 
 }  // namespace parley::scheduler

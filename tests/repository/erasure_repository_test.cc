@@ -138,10 +138,7 @@ TEST_F(Erasures, AreFoundAgainAndGoOnWithANewTaskIfTheirsHasEnded) {
 
 TEST_F(Erasures, TellWhatKeepsThemFromGoingOn) {
   const auto begun = erasures_.Begin(ann_, Soon());
-  ASSERT_THAT(tasks_.FailTask({.lease = Claim(begun->task_id),
-                               .error = "CONTENTION",
-                               .retry_delay = [](std::int32_t) { return absl::Seconds(1); }},
-                              Soon()),
+  ASSERT_THAT(tasks_.EndAttempt({.lease = Claim(begun->task_id), .error = "CONTENTION"}, Soon()),
               IsOk());
   EXPECT_EQ(erasures_.Get(ann_, Soon())->last_error, "CONTENTION");
   Claim(begun->task_id);

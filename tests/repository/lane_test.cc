@@ -61,7 +61,7 @@ class Lanes : public ::testing::Test {
         "CREATE TABLE changing (x bigint)");
   }
   std::unique_ptr<HotConnection> Connect() {
-    return HotConnection::Connect(database_.dsn(), absl::ZeroDuration()).value();
+    return HotConnection::Connect(database_.dsn(), {}).value();
   }
   void KillOtherConnections() {
     database_.Sql(

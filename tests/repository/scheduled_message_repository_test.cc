@@ -209,9 +209,10 @@ TEST_F(ScheduledMessages, EndTogetherWithTheirTask) {
 TEST_F(ScheduledMessages, ShowWhatHasBecomeOfTheirTask) {
   const ScheduledMessage dead = Schedule(ann_, "a");
   const ScheduledMessage cancelled = Schedule(ann_, "b");
-  Claim(dead.task_id);
-  database_.Sql(absl::StrCat("UPDATE tasks SET state = 'dead', lease_token = NULL, ",
-                             "lease_until = NULL WHERE id = ", dead.task_id));
+  ASSERT_THAT(tasks_.EndAttempt({.lease = Claim(dead.task_id),
+                                 .kind = TaskRepository::AttemptEnd::Kind::kFailedForGood},
+                                Soon()),
+              IsOk());
   ASSERT_THAT(tasks_.CancelTask(cancelled.task_id, Soon()), IsOk());
   EXPECT_EQ(Find(dead).state, State::kFailed);
   EXPECT_EQ(Find(dead).failure_reason, "ATTEMPTS_EXHAUSTED");
@@ -219,6 +220,10 @@ TEST_F(ScheduledMessages, ShowWhatHasBecomeOfTheirTask) {
   EXPECT_EQ(Find(cancelled).text, "");
   EXPECT_THAT(List({.user_id = ann_, .state = State::kFailed}), ElementsAre(dead.id));
   EXPECT_THAT(List({.user_id = ann_, .state = State::kCancelled}), ElementsAre(cancelled.id));
+  // The task's end was so long ago that it is forgotten.
+  database_.Sql("DELETE FROM task_history");
+  EXPECT_EQ(Find(cancelled).state, State::kCancelled);
+  EXPECT_EQ(Find(cancelled).text, "");
   EXPECT_THAT(scheduled_.Cancel(cancelled.id, ann_, Soon()), IsOk());
   EXPECT_THAT(scheduled_.Cancel(dead.id, ann_, Soon()),
               StatusIs(StatusCode::kFailedPrecondition, reason::kScheduledMessageEnded));

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "db/core/hot_connection.h"
 #include "db/repository/statements.h"
 #include "tests/repository/task_fixture.h"
 #include "tests/support/plan.h"
@@ -30,18 +30,13 @@ class TaskClaimPlanTest : public TaskRepositoryTest {
     database_.Sql("ANALYZE tasks");
   }
 
-  // Runs the claim as a prepared statement whose plan does not know the values, and returns the
+  // Runs the claim as the hot lane does, with a plan that does not know the values, and returns the
   // nodes of that plan with what they really did.
   std::vector<json> Claim(const std::string& queues, int max_tasks) {
-    const std::string claim = absl::StrReplaceAll(db::sql::task::ClaimTasks.sql,
-                                                  {{":queues", "$1"},
-                                                   {":max_tasks", "$2"},
-                                                   {":token", "'00000000000000000000000000000001'"},
-                                                   {":lease_us", "1000000"},
-                                                   {":max_bytes", "3145728"}});
-    return PlanNodes(database_.Sql(absl::StrCat(
-        "SET plan_cache_mode = force_generic_plan; PREPARE claim AS ", claim,
-        "; EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE claim('", queues, "', ", max_tasks, ")")));
+    return PlanNodes(database_.Sql(
+        absl::StrCat(db::kHotSettings, "; PREPARE claim AS ", db::sql::task_hot::ClaimTasks.sql,
+                     "; EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE claim('", queues, "', ", max_tasks,
+                     ", 3145728, '00000000000000000000000000000001', 1000000)")));
   }
 };
 

@@ -12,7 +12,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "db/repository/task_acker.h"
+#include "db/repository/task_claimer.h"
+#include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
+#include "tests/support/await.h"
 #include "tests/support/temp_database.h"
 
 namespace parley::testing {
@@ -29,14 +33,31 @@ class TaskRepositoryTest : public ::testing::Test {
     return task;
   }
 
-  static db::RequestKey Request(const std::string& id = "", const std::string& fingerprint = "f") {
-    return {.operation = "CreateTask", .scope_id = 0, .id = id, .fingerprint = fingerprint};
+  absl::StatusOr<db::CreatedTask> TryCreate(const NewTask& task, const std::string& request_id = "",
+                                            const std::string& fingerprint = "f") {
+    return Await<db::TaskCreator::Outcomes>([&](auto done) {
+             creator_.Create({{task, request_id, fingerprint}}, Deadline(), std::move(done));
+           })
+        .front();
   }
 
   Task Create(const NewTask& task) {
-    absl::StatusOr<Task> created = tasks_.CreateTask(task, Request(), Deadline());
+    const absl::StatusOr<db::CreatedTask> created = TryCreate(task);
     EXPECT_TRUE(created.ok()) << created.status();
-    return created.ok() ? *std::move(created) : Task();
+    if (!created.ok()) return Task();
+    absl::StatusOr<Task> read = tasks_.GetTask(created->id, Deadline());
+    EXPECT_TRUE(read.ok()) << read.status();
+    return read.ok() ? *std::move(read) : Task();
+  }
+
+  // As whoever acks is told.
+  absl::StatusOr<Task> Ack(const db::TaskRepository::LeaseKey& lease,
+                           const std::string& result = "") {
+    const auto held = Await<absl::StatusOr<std::vector<bool>>>([&](auto done) {
+      acker_.Ack({{lease.task_id, lease.token, result}}, Deadline(), std::move(done));
+    });
+    EXPECT_TRUE(held.ok()) << held.status();
+    return tasks_.GetAckedTask(lease, Deadline());
   }
 
   struct Claimed {
@@ -47,7 +68,7 @@ class TaskRepositoryTest : public ::testing::Test {
                 absl::Duration lease = absl::Minutes(1)) {
     Claimed claimed{absl::StrFormat("%032x", ++tokens_), {}};
     absl::StatusOr<std::vector<Task>> tasks =
-        tasks_.ClaimTasks({std::move(queues), max_tasks, lease, claimed.token}, Deadline());
+        claimer_.Claim({std::move(queues), max_tasks, lease, claimed.token}, Deadline());
     EXPECT_TRUE(tasks.ok()) << tasks.status();
     if (tasks.ok()) claimed.tasks = *std::move(tasks);
     return claimed;
@@ -66,6 +87,9 @@ class TaskRepositoryTest : public ::testing::Test {
 
   TempDatabase database_;
   db::TaskRepository tasks_{database_.pool()};
+  db::TaskCreator creator_{database_.dsn(), {}};
+  db::TaskAcker acker_{database_.dsn(), {}};
+  db::TaskClaimer claimer_{database_.dsn()};
   std::int64_t tokens_ = 0;
 };
 

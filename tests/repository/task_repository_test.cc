@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "tests/repository/task_fixture.h"
+#include "tests/support/run_threads.h"
 #include "tests/support/status_matchers.h"
 
 namespace parley::testing {
@@ -25,14 +26,13 @@ constexpr absl::StatusCode kAborted = absl::StatusCode::kAborted;
 constexpr absl::StatusCode kNotFound = absl::StatusCode::kNotFound;
 constexpr char kNoToken[] = "ffffffffffffffffffffffffffffffff";
 
-absl::Duration NoDelay(std::int32_t /*attempt*/) { return absl::ZeroDuration(); }
-
 TEST_F(TaskRepositoryTest, KeepsEverythingThatATaskWasCreatedWith) {
   NewTask task = MakeTask();
   task.payload = std::string("\0\xff'\\ \n", 6);
   task.headers = {{"a \"b\"", "c\\d :x 'e'"}, {"\xc3\xa4", ""}};
   task.run_time = absl::FromUnixMicros(253402300799999999);  // the last of year 9999
   task.priority = 9;
+  task.expire_time = *task.run_time;
   task.local_time = LocalTime{"9999-12-31T23:59:59.999999", "UTC", GapPolicy::kReject,
                               FoldPolicy::kSecond, LocalTimeResolution::kAmbiguous};
   const Task created = Create(task);
@@ -49,7 +49,9 @@ TEST_F(TaskRepositoryTest, KeepsEverythingThatATaskWasCreatedWith) {
     EXPECT_EQ(got.attempt, 0);
     EXPECT_EQ(got.max_attempts, 3);
     EXPECT_FALSE(got.lease_until);
-    EXPECT_EQ(got.last_error, "");
+    EXPECT_THAT(got.errors, IsEmpty());
+    EXPECT_EQ(got.expire_time, task.expire_time);
+    EXPECT_EQ(got.result, "");
     ASSERT_TRUE(got.local_time);
     EXPECT_EQ(got.local_time->date_time, "9999-12-31T23:59:59.999999");
     EXPECT_EQ(got.local_time->gap_policy, GapPolicy::kReject);
@@ -72,40 +74,87 @@ TEST_F(TaskRepositoryTest, CountsADelayFromTheCreationAndTakesThePastForNow) {
 }
 
 TEST_F(TaskRepositoryTest, ARequestIdCreatesOneTaskHoweverManySendIt) {
-  std::vector<std::thread> threads;
-  std::vector<std::int64_t> ids(8);
-  for (std::int64_t& id : ids) {
-    threads.emplace_back([this, &id] {
-      const auto task = tasks_.CreateTask(MakeTask(), Request("once"), Deadline());
-      if (task.ok()) id = task->id;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  db::TaskCreator other(database_.dsn(), {});
+  std::vector<std::int64_t> ids(16);
+  std::atomic<int> created{0};
+  RunThreads(16, [&](int thread) {
+    db::TaskCreator& creator = thread % 2 == 0 ? creator_ : other;
+    const auto outcome = Await<db::TaskCreator::Outcomes>([&](auto done) {
+                           creator.Create({{MakeTask(), "once", "f"}}, Deadline(), std::move(done));
+                         }).front();
+    ASSERT_THAT(outcome, IsOk());
+    ids[static_cast<std::size_t>(thread)] = outcome->id;
+    if (outcome->is_new) ++created;
+  });
   EXPECT_THAT(std::set<std::int64_t>(ids.begin(), ids.end()), SizeIs(1));
-  EXPECT_GT(ids.front(), 0);
+  EXPECT_EQ(created, 1);
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM tasks"), "1");
 }
 
-TEST_F(TaskRepositoryTest, ARepeatedRequestReturnsTheTaskAsItIsNow) {
-  const auto first = tasks_.CreateTask(MakeTask(), Request("r"), Deadline());
+TEST_F(TaskRepositoryTest, ARequestIdStandsForItsContent) {
+  const auto first = TryCreate(MakeTask(), "r");
   ASSERT_THAT(first, IsOk());
-  ASSERT_THAT(tasks_.CancelTask(first->id, Deadline()), IsOk());
-  const auto second = tasks_.CreateTask(MakeTask(), Request("r"), Deadline());
+  const auto second = TryCreate(MakeTask(), "r");
   ASSERT_THAT(second, IsOk());
   EXPECT_EQ(second->id, first->id);
-  EXPECT_EQ(second->state, TaskState::kCancelled);
-  EXPECT_THAT(tasks_.CreateTask(MakeTask(), Request("r", "other"), Deadline()),
+  EXPECT_FALSE(second->is_new);
+  EXPECT_THAT(TryCreate(MakeTask(), "r", "other"),
               StatusIs(absl::StatusCode::kAlreadyExists, reason::kRequestIdReused));
+}
+
+TEST_F(TaskRepositoryTest, EachTaskOfABatchHasItsOwnOutcome) {
+  ASSERT_THAT(TryCreate(MakeTask(), "there"), IsOk());
+  NewTask later = MakeTask("later");
+  later.delay = absl::Hours(1);
+  const auto outcomes = Await<db::TaskCreator::Outcomes>([&](auto done) {
+    creator_.Create({{MakeTask("a"), "", ""},
+                     {MakeTask("b"), "there", "other"},
+                     {later, "twin", "t"},
+                     {later, "twin", "t"},
+                     {MakeTask("c"), "twin", "other"},
+                     {MakeTask(), "there", "f"}},
+                    Deadline(), std::move(done));
+  });
+  ASSERT_THAT(outcomes, SizeIs(6));
+  ASSERT_THAT(outcomes[0], IsOk());
+  EXPECT_EQ(tasks_.GetTask(outcomes[0]->id, Deadline())->queue, "a");
+  const auto reused =
+      StatusIs(absl::StatusCode::kAlreadyExists, std::string(reason::kRequestIdReused));
+  EXPECT_THAT(outcomes[1], reused);
+  ASSERT_THAT(outcomes[2], IsOk());
+  EXPECT_TRUE(outcomes[2]->is_new);
+  EXPECT_EQ(outcomes[2]->run_time - outcomes[2]->create_time, absl::Hours(1));
+  ASSERT_THAT(outcomes[3], IsOk());
+  EXPECT_FALSE(outcomes[3]->is_new);
+  EXPECT_EQ(outcomes[3]->id, outcomes[2]->id);
+  EXPECT_THAT(outcomes[4], reused);
+  ASSERT_THAT(outcomes[5], IsOk());
+  EXPECT_FALSE(outcomes[5]->is_new);
+  EXPECT_EQ(database_.Sql("SELECT string_agg(queue, ' ' ORDER BY queue) FROM tasks"), "a later q");
+}
+
+TEST_F(TaskRepositoryTest, ThousandsOfCallersShareCommitsAndNoneIsMixedUp) {
+  RunThreads(20, [&](int thread) {
+    for (int i = 0; i < 50; ++i) {
+      NewTask task = MakeTask(absl::StrCat("q", thread));
+      task.payload = absl::StrCat(thread, "-", i);
+      const auto created = TryCreate(task, i % 2 == 0 ? "" : absl::StrCat(thread, "/", i));
+      ASSERT_THAT(created, IsOk());
+      ASSERT_EQ(tasks_.GetTask(created->id, Deadline())->payload, task.payload);
+    }
+  });
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM tasks"), "1000");
+  EXPECT_LT(std::stoi(database_.Sql("SELECT count(DISTINCT xmin::text) FROM tasks")), 1000);
 }
 
 TEST_F(TaskRepositoryTest, DoesNotFindWhatIsNotThere) {
   EXPECT_THAT(tasks_.GetTask(1, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
   EXPECT_THAT(tasks_.CancelTask(1, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
   const db::TaskRepository::LeaseKey key{1, kNoToken};
-  EXPECT_THAT(tasks_.AckTask(key, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
+  EXPECT_THAT(Ack(key), StatusIs(kNotFound, reason::kTaskNotFound));
   EXPECT_THAT(tasks_.ExtendLease(key, absl::Seconds(1), Deadline()),
               StatusIs(kNotFound, reason::kTaskNotFound));
-  EXPECT_THAT(tasks_.FailTask({key, "", NoDelay}, Deadline()),
+  EXPECT_THAT(tasks_.EndAttempt({.lease = key}, Deadline()),
               StatusIs(kNotFound, reason::kTaskNotFound));
 }
 
@@ -172,14 +221,135 @@ TEST_F(TaskRepositoryTest, CancelsWhatNoWorkerHas) {
   EXPECT_EQ(cancelled->state, TaskState::kCancelled);
   EXPECT_THAT(tasks_.CancelTask(task.id, Deadline()), IsOk());
   EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
+}
 
+TEST_F(TaskRepositoryTest, ACancelledTaskThatAWorkerHasIsNotTriedAgain) {
+  using End = db::TaskRepository::AttemptEnd;
+  const auto cancel_held = [&] {
+    const Task task = Create(MakeTask());
+    const Claimed claimed = Claim({"q"});
+    EXPECT_THAT(claimed.tasks, SizeIs(1));
+    for (int i = 0; i < 2; ++i) {
+      const auto asked = tasks_.CancelTask(task.id, Deadline());
+      EXPECT_THAT(asked, IsOk());
+      EXPECT_EQ(asked->state, TaskState::kRunning);
+      EXPECT_TRUE(asked->cancel_requested);
+    }
+    return db::TaskRepository::LeaseKey{task.id, claimed.token};
+  };
+  for (const End::Kind kind :
+       {End::Kind::kFailed, End::Kind::kFailedForGood, End::Kind::kReleased}) {
+    const auto ended =
+        tasks_.EndAttempt({.lease = cancel_held(), .kind = kind, .error = "stopped"}, Deadline());
+    ASSERT_THAT(ended, IsOk());
+    EXPECT_EQ(ended->state, TaskState::kCancelled);
+    EXPECT_THAT(ended->errors, SizeIs(kind == End::Kind::kReleased ? 0 : 1));
+  }
+  const db::TaskRepository::LeaseKey gone = cancel_held();
+  ExpireLeases();
+  ASSERT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(SizeIs(1)));
+  EXPECT_EQ(tasks_.GetTask(gone.task_id, Deadline())->state, TaskState::kCancelled);
+  // What is done is done.
+  const db::TaskRepository::LeaseKey done = cancel_held();
+  ASSERT_THAT(Ack(done), IsOk());
+  EXPECT_THAT(tasks_.CancelTask(done.task_id, Deadline()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, reason::kTaskEnded));
+}
+
+TEST_F(TaskRepositoryTest, APendingTaskGetsAnotherTime) {
+  NewTask later = MakeTask();
+  later.delay = absl::Hours(1);
+  later.local_time = LocalTime{"2031-01-01T00:00:00", "UTC", GapPolicy::kShift, FoldPolicy::kFirst,
+                               LocalTimeResolution::kUnique};
+  const Task task = Create(later);
+  const auto moved = tasks_.RescheduleTask(task.id, {.delay = absl::Hours(2)}, Deadline());
+  ASSERT_THAT(moved, IsOk());
+  EXPECT_EQ(moved->run_time - moved->update_time, absl::Hours(2));
+  EXPECT_FALSE(moved->local_time);
+  ASSERT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()), IsOk());
+  EXPECT_THAT(Ids(Claim({"q"}).tasks), ElementsAre(task.id));
+  EXPECT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, reason::kTaskNotPending));
+  EXPECT_THAT(tasks_.RescheduleTask(99, {}, Deadline()),
+              StatusIs(kNotFound, reason::kTaskNotFound));
+}
+
+TEST_F(TaskRepositoryTest, ATaskThatNobodyHasBegunInTimeExpires) {
+  NewTask task = MakeTask();
+  task.expire_time = absl::Now() + absl::Hours(1);
+  const Task waiting = Create(task);
   const Task held = Create(MakeTask());
-  const Claimed claimed = Claim({"q"});
-  const auto refused =
-      StatusIs(absl::StatusCode::kFailedPrecondition, std::string(reason::kTaskNotPending));
-  EXPECT_THAT(tasks_.CancelTask(held.id, Deadline()), refused);
-  ASSERT_THAT(tasks_.AckTask({held.id, claimed.token}, Deadline()), IsOk());
-  EXPECT_THAT(tasks_.CancelTask(held.id, Deadline()), refused);
+  Claim({"q"});  // the first
+  EXPECT_THAT(tasks_.ExpireTasks(10, Deadline()), IsOkAndHolds(0));
+  task.expire_time = absl::Now() - absl::Hours(1);
+  const Task late = Create(task);
+  database_.Sql("UPDATE tasks SET expires_at = now() - interval '1 s' WHERE state = 'running'");
+  EXPECT_THAT(Ids(Claim({"q"}, 10).tasks), ElementsAre(held.id));
+  EXPECT_THAT(tasks_.ExpireTasks(10, Deadline()), IsOkAndHolds(1));
+  EXPECT_EQ(tasks_.GetTask(late.id, Deadline())->state, TaskState::kExpired);
+  EXPECT_EQ(tasks_.GetTask(waiting.id, Deadline())->state, TaskState::kRunning);
+}
+
+TEST_F(TaskRepositoryTest, ADeadTaskIsDrivenAgainWithAllItsAttempts) {
+  using End = db::TaskRepository::AttemptEnd;
+  const auto kill = [&] {
+    const Task task = Create(MakeTask());
+    const Claimed claimed = Claim({"q"});
+    const auto dead = tasks_.EndAttempt(
+        {.lease = {task.id, claimed.token}, .kind = End::Kind::kFailedForGood, .error = "broken"},
+        Deadline());
+    EXPECT_THAT(dead, IsOk());
+    EXPECT_EQ(dead->state, TaskState::kDead);
+    return task.id;
+  };
+  const std::int64_t one = kill();
+  const auto driven = tasks_.RedriveTask(one, Deadline());
+  ASSERT_THAT(driven, IsOk());
+  EXPECT_EQ(driven->state, TaskState::kPending);
+  EXPECT_EQ(driven->attempt, 0);
+  ASSERT_THAT(driven->errors, SizeIs(1));
+  EXPECT_EQ(driven->errors[0].attempt, 1);
+  EXPECT_EQ(driven->errors[0].text, "broken");
+  EXPECT_THAT(tasks_.RedriveTask(one, Deadline()), IsOk());  // it is pending
+  EXPECT_THAT(Ids(Claim({"q"}).tasks), ElementsAre(one));
+  EXPECT_THAT(tasks_.RedriveTask(one, Deadline()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, reason::kTaskNotDead));
+  EXPECT_THAT(tasks_.RedriveTask(99, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
+
+  const std::vector<std::int64_t> dead = {kill(), kill(), kill()};
+  EXPECT_THAT(tasks_.RedriveTasks("other", 10, Deadline()), IsOkAndHolds(0));
+  EXPECT_THAT(tasks_.RedriveTasks("q", 2, Deadline()), IsOkAndHolds(2));
+  EXPECT_THAT(Ids(Claim({"q"}, 10).tasks), ElementsAre(dead[0], dead[1]));
+  EXPECT_THAT(tasks_.RedriveTasks("q", 2, Deadline()), IsOkAndHolds(1));
+}
+
+TEST_F(TaskRepositoryTest, TheHistoryHasRoomAheadAndForgetsItsOldestDays) {
+  const auto partitions = [&] {
+    return std::stoi(database_.Sql(
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'task_history'::regclass"));
+  };
+  const int before = partitions();
+  ASSERT_THAT(tasks_.ExtendHistory(9, Deadline()), IsOk());
+  ASSERT_THAT(tasks_.ExtendHistory(9, Deadline()), IsOk());
+  EXPECT_EQ(partitions(), before + 2);
+  database_.Sql("SELECT extend_task_history(current_date - 5, current_date)");
+  const Task task = Create(MakeTask());
+  ASSERT_THAT(tasks_.CancelTask(task.id, Deadline()), IsOk());
+  database_.Sql("UPDATE task_history SET finished_at = finished_at - interval '4 days'");
+  EXPECT_THAT(tasks_.DropHistory(6, Deadline()), IsOkAndHolds(false));
+  EXPECT_THAT(tasks_.DropHistory(4, Deadline()), IsOkAndHolds(true));
+  EXPECT_THAT(tasks_.DropHistory(4, Deadline()), IsOkAndHolds(false));
+  EXPECT_THAT(tasks_.GetTask(task.id, Deadline()), IsOk());
+  EXPECT_THAT(tasks_.DropHistory(3, Deadline()), IsOkAndHolds(true));
+  EXPECT_THAT(tasks_.GetTask(task.id, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
+}
+
+TEST_F(TaskRepositoryTest, ManyProcessesMayTendTheHistoryAtOnce) {
+  const char* const count =
+      "SELECT count(*) FROM pg_inherits WHERE inhparent = 'task_history'::regclass";
+  const int before = std::stoi(database_.Sql(count));
+  RunThreads(6, [&](int /*thread*/) { EXPECT_THAT(tasks_.ExtendHistory(17, Deadline()), IsOk()); });
+  EXPECT_EQ(std::stoi(database_.Sql(count)), before + 10);
 }
 
 TEST_F(TaskRepositoryTest, ClaimsByPriorityThenByTimeOverSeveralQueues) {
@@ -233,18 +403,15 @@ TEST_F(TaskRepositoryTest, ConcurrentClaimsNeverTakeATaskTwice) {
                    "FROM generate_series(1, ",
                    kTasks, ") AS i"));
   std::atomic<std::int64_t> taken{0};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 6; ++i) {
-    threads.emplace_back([this, &taken, i] {
-      for (int n = 0; taken < kTasks; ++n) {
-        const std::string token = absl::StrFormat("%016x%016x", i, n);
-        const auto tasks = tasks_.ClaimTasks({{"q"}, 7, absl::Minutes(1), token}, Deadline());
-        ASSERT_THAT(tasks, IsOk());
-        taken += static_cast<std::int64_t>(tasks->size());
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  RunThreads(6, [&](int thread) {
+    db::TaskClaimer claimer(database_.dsn());
+    for (int n = 0; taken < kTasks; ++n) {
+      const std::string token = absl::StrFormat("%016x%016x", thread, n);
+      const auto tasks = claimer.Claim({{"q"}, 7, absl::Minutes(1), token}, Deadline());
+      ASSERT_THAT(tasks, IsOk());
+      taken += static_cast<std::int64_t>(tasks->size());
+    }
+  });
   EXPECT_EQ(taken, kTasks);
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM tasks WHERE state = 'running' AND attempt = 1"),
             absl::StrCat(kTasks));
@@ -253,14 +420,14 @@ TEST_F(TaskRepositoryTest, ConcurrentClaimsNeverTakeATaskTwice) {
 TEST_F(TaskRepositoryTest, AnAckedTaskIsDoneAndTheSameAckIsAnsweredAgain) {
   const Task task = Create(MakeTask());
   const Claimed claimed = Claim({"q"});
-  for (int i = 0; i < 2; ++i) {
-    const auto acked = tasks_.AckTask({task.id, claimed.token}, Deadline());
+  for (const std::string& result : {std::string("\0\xff", 2), std::string("another")}) {
+    const auto acked = Ack({task.id, claimed.token}, result);
     ASSERT_THAT(acked, IsOk());
     EXPECT_EQ(acked->state, TaskState::kSucceeded);
+    EXPECT_EQ(acked->result, std::string("\0\xff", 2));  // the first one's
     EXPECT_FALSE(acked->lease_until);
   }
-  EXPECT_THAT(tasks_.AckTask({task.id, kNoToken}, Deadline()),
-              StatusIs(kAborted, reason::kLeaseLost));
+  EXPECT_THAT(Ack({task.id, kNoToken}), StatusIs(kAborted, reason::kLeaseLost));
   ExpireLeases();
   EXPECT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(IsEmpty()));
   EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
@@ -275,45 +442,57 @@ TEST_F(TaskRepositoryTest, AStaleTokenChangesNothing) {
     const db::TaskRepository::LeaseKey key{task.id, old.token};
     const std::string before = database_.Sql("SELECT t::text FROM tasks AS t");
     const auto lost = StatusIs(kAborted, std::string(reason::kLeaseLost));
-    EXPECT_THAT(tasks_.AckTask(key, Deadline()), lost);
-    EXPECT_THAT(tasks_.FailTask({key, "late", NoDelay}, Deadline()), lost);
+    EXPECT_THAT(Ack(key), lost);
+    EXPECT_THAT(tasks_.EndAttempt({.lease = key, .error = "late"}, Deadline()), lost);
     EXPECT_THAT(tasks_.ExtendLease(key, absl::Hours(1), Deadline()), lost);
-    EXPECT_THAT(tasks_.ReleaseTasks({task.id}, old.token, Deadline()), IsOk());
+    EXPECT_THAT(
+        tasks_.EndAttempts({{.lease = key, .kind = AttemptEnd::Kind::kReleased}}, Deadline()),
+        IsOkAndHolds(IsEmpty()));
+    EXPECT_THAT(tasks_.WhyNotHeld(key, Deadline()), lost);
     EXPECT_EQ(database_.Sql("SELECT t::text FROM tasks AS t"), before);
   };
   refuses_all();  // nobody has it
   const Claimed current = Claim({"q"});
   ASSERT_THAT(current.tasks, SizeIs(1));
   refuses_all();  // somebody else has it
-  EXPECT_THAT(tasks_.AckTask({task.id, current.token}, Deadline()), IsOk());
+  EXPECT_THAT(Ack({task.id, current.token}), IsOk());
 }
 
 TEST_F(TaskRepositoryTest, ALeaseThatNobodyHasRescuedYetStillCounts) {
   const Task task = Create(MakeTask());
   const Claimed claimed = Claim({"q"});
   ExpireLeases();
-  EXPECT_THAT(tasks_.AckTask({task.id, claimed.token}, Deadline()), IsOk());
+  EXPECT_THAT(Ack({task.id, claimed.token}), IsOk());
 }
 
-TEST_F(TaskRepositoryTest, AFailedTaskIsDueAgainAfterItsRetryDelay) {
-  const Task task = Create(MakeTask());
-  const Claimed claimed = Claim({"q"});
-  std::int32_t asked_for = 0;
-  const auto failed = tasks_.FailTask({{task.id, claimed.token},
-                                       "no luck",
-                                       [&](std::int32_t attempt) {
-                                         asked_for = attempt;
-                                         return absl::Hours(1);
-                                       }},
-                                      Deadline());
-  ASSERT_THAT(failed, IsOk());
-  EXPECT_EQ(asked_for, 1);
-  EXPECT_EQ(failed->state, TaskState::kPending);
-  EXPECT_EQ(failed->attempt, 1);
-  EXPECT_EQ(failed->last_error, "no luck");
-  EXPECT_EQ(failed->run_time - failed->update_time, absl::Hours(1));
-  EXPECT_FALSE(failed->lease_until);
-  EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
+TEST_F(TaskRepositoryTest, AFailedTaskRestsTwiceAsLongEachTimeUpToTheLongest) {
+  NewTask stubborn = MakeTask();
+  stubborn.max_attempts = 5;
+  const Task task = Create(stubborn);
+  std::int32_t attempt = 0;
+  for (const absl::Duration rest :
+       {absl::Minutes(3), absl::Minutes(6), absl::Minutes(12), absl::Minutes(15)}) {
+    ++attempt;
+    const Claimed claimed = Claim({"q"});
+    ASSERT_THAT(claimed.tasks, SizeIs(1));
+    const auto failed = tasks_.EndAttempt({.lease = {task.id, claimed.token},
+                                           .error = absl::StrCat("no luck ", attempt),
+                                           .first_rest = absl::Minutes(2),
+                                           .longest_rest = absl::Minutes(10),
+                                           .rest_factor = 1.5},
+                                          Deadline());
+    ASSERT_THAT(failed, IsOk());
+    EXPECT_EQ(failed->state, TaskState::kPending);
+    EXPECT_EQ(failed->attempt, attempt);
+    ASSERT_THAT(failed->errors, SizeIs(attempt));
+    EXPECT_EQ(failed->errors.back().attempt, attempt);
+    EXPECT_EQ(failed->errors.back().time, failed->update_time);
+    EXPECT_EQ(failed->errors.back().text, absl::StrCat("no luck ", attempt));
+    EXPECT_EQ(failed->run_time - failed->update_time, rest);
+    EXPECT_FALSE(failed->lease_until);
+    EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
+    ASSERT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()), IsOk());
+  }
 }
 
 TEST_F(TaskRepositoryTest, ATaskIsDeadAfterItsLastAttempt) {
@@ -323,7 +502,8 @@ TEST_F(TaskRepositoryTest, ATaskIsDeadAfterItsLastAttempt) {
   for (const TaskState expected : {TaskState::kPending, TaskState::kDead}) {
     const Claimed claimed = Claim({"q"});
     ASSERT_THAT(claimed.tasks, SizeIs(1));
-    const auto failed = tasks_.FailTask({{task.id, claimed.token}, "no", NoDelay}, Deadline());
+    const auto failed =
+        tasks_.EndAttempt({.lease = {task.id, claimed.token}, .error = "no"}, Deadline());
     ASSERT_THAT(failed, IsOk());
     EXPECT_EQ(failed->state, expected);
   }
@@ -347,8 +527,8 @@ TEST_F(TaskRepositoryTest, ExtendsALeaseWithoutTouchingAnIndex) {
 TEST_F(TaskRepositoryTest, AReleasedTaskIsAsIfItHadNotBeenClaimed) {
   const Task task = Create(MakeTask());
   const Claimed claimed = Claim({"q"});
-  ASSERT_THAT(tasks_.ReleaseTasks({task.id}, claimed.token, Deadline()), IsOk());
-  const auto released = tasks_.GetTask(task.id, Deadline());
+  const auto released = tasks_.EndAttempt(
+      {.lease = {task.id, claimed.token}, .kind = AttemptEnd::Kind::kReleased}, Deadline());
   ASSERT_THAT(released, IsOk());
   EXPECT_EQ(released->state, TaskState::kPending);
   EXPECT_EQ(released->attempt, 0);
@@ -376,7 +556,8 @@ TEST_F(TaskRepositoryTest, RescuesOnlyWhatHasRunOutAndCountsTheAttempt) {
   const Claimed second = Claim({"again"});
   ASSERT_THAT(second.tasks, SizeIs(1));
   EXPECT_EQ(second.tasks.front().attempt, 2);
-  EXPECT_EQ(second.tasks.front().last_error, "the lease ran out");
+  ASSERT_THAT(second.tasks.front().errors, SizeIs(1));
+  EXPECT_EQ(second.tasks.front().errors[0].text, "the lease ran out");
 }
 
 TEST_F(TaskRepositoryTest, TellsWhenTheNextTaskOfEachQueueIsDue) {
@@ -390,7 +571,7 @@ TEST_F(TaskRepositoryTest, TellsWhenTheNextTaskOfEachQueueIsDue) {
   Create(MakeTask("now"));
   Create(MakeTask("taken"));
   Claim({"taken"});
-  const auto next = tasks_.FindNextDue({"later", "now", "taken", "none"}, Deadline());
+  const auto next = claimer_.FindNextDue({"later", "now", "taken", "none"}, Deadline());
   ASSERT_THAT(next, IsOkAndHolds(SizeIs(2)));
   for (const auto& queue : *next) {
     if (queue.queue == "now") {

@@ -11,8 +11,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
 #include "tests/service/parked.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_database.h"
 
@@ -60,17 +62,18 @@ class DispatcherTest : public ::testing::Test {
     task.queue = "q";
     task.name = "work";
     task.max_attempts = 1;
-    const db::RequestKey no_request{"CreateTask", 0, "", ""};
-    absl::StatusOr<Task> created =
-        tasks_.CreateTask(task, no_request, absl::Now() + absl::Seconds(20));
-    EXPECT_THAT(created, IsOk());
-    return created.ok() ? *std::move(created) : Task();
+    const auto outcomes = Await<db::TaskCreator::Outcomes>([&](auto done) {
+      creator_.Create({{task, "", ""}}, absl::Now() + absl::Seconds(20), std::move(done));
+    });
+    EXPECT_THAT(outcomes.front(), IsOk());
+    return tasks_.GetTask(outcomes.front()->id, absl::Now() + absl::Seconds(20)).value();
   }
 
   TempDatabase database_;
   const std::string name_ = database_.Sql("SELECT current_database()");
   db::TaskRepository tasks_{database_.pool()};
-  scheduler::Dispatcher dispatcher_{tasks_};
+  db::TaskCreator creator_{database_.dsn(), {}};
+  scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(database_.dsn())};
 };
 
 TEST_F(DispatcherTest, GivesTasksBackIfTheCallerLeftDuringTheClaim) {

@@ -17,7 +17,7 @@ namespace parley::testing {
 inline void WaitUntilParked(const TempDatabase& database, absl::Time since) {
   const std::string looked = absl::StrCat(
       "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-      "AND query LIKE '%task.NextDue%' AND state = 'idle' AND extract(epoch FROM query_start) > ",
+      "AND query LIKE '%NextDue%' AND state = 'idle' AND extract(epoch FROM query_start) > ",
       absl::ToUnixMicros(since), " / 1e6");
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   while (database.Sql(looked) == "0") ASSERT_LT(absl::Now(), deadline);

@@ -169,7 +169,7 @@ TEST_F(Scheduled, AreTriedAgainAndNotDoubledWhenAnAnswerWasLost) {
   EXPECT_EQ(sent.state(), v1::SCHEDULED_MESSAGE_STATE_SENT);
   EXPECT_EQ(sends, 2);
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM messages"), "1");
-  EXPECT_EQ(tasks_.GetTask(sent.task_id(), Soon())->last_error, "COMMIT_IN_DOUBT");
+  EXPECT_EQ(tasks_.GetTask(sent.task_id(), Soon())->errors.back().text, "COMMIT_IN_DOUBT");
 }
 
 TEST_F(Scheduled, AreSentAsTheyWereScheduled) {

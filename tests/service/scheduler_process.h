@@ -36,7 +36,7 @@ namespace pb = ::parley::scheduler::v1;
 class SchedulerProcess {
  public:
   explicit SchedulerProcess(const TempDatabase& database)
-      : pool_(database.dsn(), PoolOptions()), listener_(Listen(database)) {
+      : dsn_(database.dsn()), pool_(database.dsn(), PoolOptions()), listener_(Listen(database)) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&scheduler_service_);
     builder.RegisterService(&worker_service_);
@@ -48,6 +48,7 @@ class SchedulerProcess {
 
   ~SchedulerProcess() {
     dispatcher_.Drain();
+    hub_.Drain();
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(5));
   }
 
@@ -71,18 +72,25 @@ class SchedulerProcess {
     return options;
   }
 
+  const db::Dsn dsn_;
   db::SessionPool pool_;
   db::TaskRepository tasks_{pool_};
-  scheduler::Dispatcher dispatcher_{tasks_};
-  scheduler::Reaper reaper_{tasks_, dispatcher_};
+  scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
+  db::TaskCreator creator_{dsn_, {}};
+  db::TaskAcker acker_{dsn_, {}};
+  scheduler::Reaper reaper_{tasks_, dispatcher_, /*history_days=*/14};
   std::unique_ptr<db::Listener> listener_;
   runtime::Executor executor_{{.threads = 4, .queue = 200}};
   runtime::CallPipeline scheduler_calls_{CallOptions("parley.scheduler.v1.SchedulerService"),
                                          executor_};
   runtime::CallPipeline worker_calls_{CallOptions("parley.scheduler.v1.WorkerService"), executor_};
-  scheduler::SchedulerService scheduler_service_{scheduler_calls_, tasks_, dispatcher_,
-                                                 "Europe/Berlin"};
-  scheduler::WorkerService worker_service_{worker_calls_, tasks_, dispatcher_, [] { return 0.5; }};
+  const scheduler::WorkerParts workers_ = {tasks_, acker_, dispatcher_, executor_,
+                                           [] { return 0.5; }};
+  scheduler::WorkHub hub_{workers_};
+  scheduler::SchedulerService scheduler_service_{
+      scheduler_calls_,
+      {tasks_, creator_, dispatcher_, executor_, "Europe/Berlin", [this] { hub_.Hint(); }}};
+  scheduler::WorkerService worker_service_{worker_calls_, workers_, hub_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<pb::SchedulerService::Stub> scheduler_;
   std::unique_ptr<pb::WorkerService::Stub> worker_;

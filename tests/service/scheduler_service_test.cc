@@ -124,7 +124,7 @@ TEST_F(SchedulerTest, APageTokenBelongsToItsList) {
               Contains("page_token"));
 }
 
-TEST_F(SchedulerTest, CancelsOnlyWhatNoWorkerHas) {
+TEST_F(SchedulerTest, CancelsWhatNoWorkerHasAndAsksTheWorkerOfTheRest) {
   pb::CancelTaskRequest request;
   request.set_task_id(Create(process_, NewTaskRequest()).id());
   pb::Task task;
@@ -134,11 +134,17 @@ TEST_F(SchedulerTest, CancelsOnlyWhatNoWorkerHas) {
     EXPECT_EQ(task.state(), pb::TASK_STATE_CANCELLED);
   }
   request.set_task_id(Create(process_, NewTaskRequest()).id());
-  ASSERT_THAT(Lease(process_, "q", absl::ZeroDuration()), SizeIs(1));
+  const auto leases = Lease(process_, "q", absl::ZeroDuration());
+  ASSERT_THAT(leases, SizeIs(1));
   grpc::ClientContext held;
-  const grpc::Status refused = process_.scheduler().CancelTask(&held, request, &task);
+  ASSERT_TRUE(process_.scheduler().CancelTask(&held, request, &task).ok());
+  EXPECT_EQ(task.state(), pb::TASK_STATE_RUNNING);
+  EXPECT_TRUE(task.cancel_requested());
+  ASSERT_TRUE(Ack(process_, leases[0], &task).ok());
+  grpc::ClientContext ended;
+  const grpc::Status refused = process_.scheduler().CancelTask(&ended, request, &task);
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_EQ(Reason(refused), "TASK_NOT_PENDING");
+  EXPECT_EQ(Reason(refused), "TASK_ENDED");
   request.set_task_id(987654321);
   grpc::ClientContext unknown;
   EXPECT_EQ(Reason(process_.scheduler().CancelTask(&unknown, request, &task)), "TASK_NOT_FOUND");

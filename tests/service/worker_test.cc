@@ -33,7 +33,11 @@ class Workers : public ::testing::Test {
     task.name = "work";
     task.delay = delay;
     task.max_attempts = max_attempts;
-    return tasks_.CreateTask(task, {.operation = "CreateTask"}, Soon()).value();
+    return db::RunTransaction(database_.pool(), Soon(), db::OnLostCommit::kInDoubt,
+                              [&](db::Session& session) {
+                                return db::TaskRepository::CreateInTransaction(session, task);
+                              })
+        .value();
   }
 
   // Ends a task as a handler does, in a transaction of its own.
@@ -111,7 +115,7 @@ TEST_F(Workers, ShareAQueueAndEndEachTaskOnce) {
   std::set<std::int64_t> ids;
   for (const Seen& seen : seen_) ids.insert(seen.id);
   EXPECT_THAT(ids, SizeIs(kTasks));
-  EXPECT_EQ(database_.Sql("SELECT count(*) FROM tasks WHERE state = 'succeeded'"), "200");
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM task_history WHERE state = 'succeeded'"), "200");
 }
 
 TEST_F(Workers, TryAgainWhatFailedAndKeepTheError) {
@@ -123,7 +127,7 @@ TEST_F(Workers, TryAgainWhatFailedAndKeepTheError) {
   });
   ASSERT_TRUE(Becomes(task.id, TaskState::kDead));  // after its second attempt, a second later
   EXPECT_EQ(attempts, 2);
-  EXPECT_EQ(tasks_.GetTask(task.id, Soon())->last_error, "CONTENTION");
+  EXPECT_EQ(tasks_.GetTask(task.id, Soon())->errors.back().text, "CONTENTION");
 }
 
 TEST_F(Workers, GiveUpATaskAtOnceInTheHandlersTransaction) {
@@ -142,7 +146,7 @@ TEST_F(Workers, GiveUpATaskAtOnceInTheHandlersTransaction) {
   });
   ASSERT_TRUE(Becomes(task.id, TaskState::kDead));
   EXPECT_EQ(tasks_.GetTask(task.id, Soon())->attempt, 1);
-  EXPECT_EQ(tasks_.GetTask(task.id, Soon())->last_error, "NOT_A_MEMBER");
+  EXPECT_EQ(tasks_.GetTask(task.id, Soon())->errors.back().text, "NOT_A_MEMBER");
 }
 
 TEST_F(Workers, KeepTheLeaseOfLongWork) {
@@ -163,11 +167,12 @@ TEST_F(Workers, KeepTheLeaseOfLongWork) {
 
 TEST_F(Workers, TakeBackWhatAWorkerThatIsGoneHad) {
   const Task task = Create();
-  ASSERT_THAT(tasks_.ClaimTasks({.queues = {kQueue},
-                                 .max_tasks = 1,
-                                 .lease_duration = absl::Milliseconds(100),
-                                 .token = std::string(32, 'a')},
-                                Soon()),
+  db::TaskClaimer claimer(database_.dsn());
+  ASSERT_THAT(claimer.Claim({.queues = {kQueue},
+                             .max_tasks = 1,
+                             .lease_duration = absl::Milliseconds(100),
+                             .token = std::string(32, 'a')},
+                            Soon()),
               IsOk());
   Worker worker(tasks_, database_.dsn(), {.queue = kQueue},
                 [this](const Job& job) { return See(job); });
@@ -209,13 +214,6 @@ TEST_F(Workers, GoOnAfterTheDatabaseWasAway) {
       "WHERE datname = current_database() AND pid <> pg_backend_pid()");
   Create();
   WaitUntilSeen(1);
-}
-
-TEST(RestAfter, DoublesUpToFiveMinutesWithATenthOfChance) {
-  EXPECT_EQ(RestAfter(1, 0.5), absl::Seconds(1));
-  EXPECT_EQ(RestAfter(4, 0.5), absl::Seconds(8));
-  EXPECT_EQ(RestAfter(100, 0.5), absl::Minutes(5));
-  EXPECT_EQ(RestAfter(1, 0), absl::Seconds(0.9));
 }
 
 }  // namespace

@@ -117,6 +117,10 @@ class Client:
         """Starts a call and returns its future."""
         return getattr(self._stub, method).future(self._request(method, fields), timeout=timeout)
 
+    def stream(self, method, requests):
+        """Starts a call that streams both ways; returns it, to be iterated."""
+        return getattr(self._stub, method)(requests)
+
     def _request(self, method, fields):
         return request_class(self._methods[method])(**fields)
 
@@ -219,7 +223,11 @@ class Failure:
         self.code = error.code().name
         self.text = error.details()
         self.trailer = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-        self.status = status_pb2.Status.FromString(self.trailer)
+        return self.read_status(status_pb2.Status.FromString(self.trailer))
+
+    def read_status(self, status):
+        """What came as a trailer, or inside the answer to a batch."""
+        self.status = status
         info, bad, retry = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(),
                             error_details_pb2.RetryInfo())
         for detail in self.status.details:

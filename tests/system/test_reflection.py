@@ -60,7 +60,7 @@ class ReflectionTest(harness.SystemTest):
             done = self.grpcurl(binary, "describe", service.full_name)
             self.assertEqual(done.returncode, 0, done.stderr)
             shown = set(re.findall(
-                r"rpc (\w+) \( \.([\w.]+) \) returns \( (?:stream )?\.([\w.]+) \)", done.stdout))
+                r"rpc (\w+) \( (?:stream )?\.([\w.]+) \) returns \( (?:stream )?\.([\w.]+) \)", done.stdout))
             self.assertEqual(shown, {(m.name, m.input_type.full_name, m.output_type.full_name)
                                      for m in service.methods})
             for method in service.methods:

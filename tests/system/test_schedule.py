@@ -142,7 +142,8 @@ class KilledTest(ScheduleCase):
         self.assertEqual({seq: text for seq, text in stored},
                          {ended[s.id].seq: text for text, s in scheduled.items()})
         again = self.database.value(
-            "SELECT count(*) FROM tasks WHERE attempt > 1 AND queue = 'parley.scheduled-messages'")
+            "SELECT count(*) FROM all_tasks "
+            "WHERE attempt > 1 AND queue = 'parley.scheduled-messages'")
         self.assertGreater(again, 0, "no kill hit anything")
 
     def test_a_process_killed_between_the_message_and_its_end_doubles_nothing(self):
@@ -156,7 +157,7 @@ class KilledTest(ScheduleCase):
         sent = self.ended(other, scheduled)
         self.assertEqual((sent.state, sent.seq), (SENT, 1))
         self.assertEqual(self.stored(), [(1, "later")])
-        self.assertEqual(self.database.value("SELECT attempt FROM tasks WHERE id = %s",
+        self.assertEqual(self.database.value("SELECT attempt FROM all_tasks WHERE id = %s",
                                              scheduled.task_id), 2)
 
     def test_a_message_is_either_cancelled_or_sent(self):

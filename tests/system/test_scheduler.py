@@ -8,7 +8,7 @@ import harness
 REUSED = ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
 NO_TASK = ("NOT_FOUND", "TASK_NOT_FOUND")
 NO_SUCH_ID = 999_999_999
-PENDING, RUNNING, SUCCEEDED, DEAD, CANCELLED = range(1, 6)
+PENDING, RUNNING, SUCCEEDED, DEAD, CANCELLED, EXPIRED = range(1, 7)
 MIB = 1 << 20
 
 
@@ -25,7 +25,7 @@ class TaskCase(harness.SystemTest):
         return list(self.workers.LeaseTasks(**{"queues": [self.queue]} | fields).leases)
 
     def created(self):
-        return self.database.value("SELECT count(*) FROM tasks WHERE queue = %s", self.queue)
+        return self.database.value("SELECT count(*) FROM all_tasks WHERE queue = %s", self.queue)
 
 
 class CreateTaskTest(TaskCase):
@@ -145,13 +145,56 @@ class FindTaskTest(TaskCase):
         token = "0" * 32
         for call in (lambda: self.tasks.GetTask(task_id=NO_SUCH_ID),
                      lambda: self.tasks.CancelTask(task_id=NO_SUCH_ID),
+                     lambda: self.tasks.RescheduleTask(task_id=NO_SUCH_ID),
+                     lambda: self.tasks.RunTaskNow(task_id=NO_SUCH_ID),
+                     lambda: self.tasks.RedriveTask(task_id=NO_SUCH_ID),
                      lambda: self.workers.AckTask(task_id=NO_SUCH_ID, lease_token=token),
                      lambda: self.workers.FailTask(task_id=NO_SUCH_ID, lease_token=token),
+                     lambda: self.workers.ReleaseTask(task_id=NO_SUCH_ID, lease_token=token),
                      lambda: self.workers.ExtendLease(task_id=NO_SUCH_ID, lease_token=token,
                                                       lease_duration={"seconds": 1})):
             with self.assert_error(*NO_TASK) as failure:
                 call()
             self.assertIn(str(NO_SUCH_ID), failure.metadata.values())
+
+
+class BatchCreateTest(TaskCase):
+    def batch(self, *requests):
+        return self.tasks.BatchCreateTasks(
+            requests=[{"queue": self.queue, "name": "task"} | fields for fields in requests])
+
+    def test_a_thousand_tasks_are_created_at_once(self):
+        results = self.batch(*({"payload": str(i).encode()} for i in range(1000))).results
+        ids = [result.task_id for result in results]
+        self.assertEqual((len(set(ids)), self.created()), (1000, 1000))
+        leases = []
+        while len(leases) < 1000:
+            got = self.lease(max_tasks=100)
+            self.assertTrue(got)
+            leases += got
+        self.assertEqual({lease.task.id: lease.task.payload for lease in leases},
+                         {task_id: str(i).encode() for i, task_id in enumerate(ids)})
+
+    def test_each_has_its_own_outcome(self):
+        key = {"request_id": self.queue, "priority": 3}
+        results = self.batch(key, {"queue": "", "priority": 10}, key, key | {"name": "other"},
+                             {"local_time": {"date_time": "x"}}).results
+        self.assertEqual(results[0].task_id, results[2].task_id)
+        self.assertGreater(results[0].task_id, 0)
+        self.assertEqual(self.created(), 1)
+        errors = [harness.Failure().read_status(results[i].error) for i in (1, 3, 4)]
+        self.assertEqual([error.reason for error in errors],
+                         ["INVALID_ARGUMENT", "REQUEST_ID_REUSED", "INVALID_ARGUMENT"])
+        self.assertEqual(set(errors[0].fields), {"requests[1].queue", "requests[1].priority"})
+        again = self.batch(key).results[0].task_id
+        self.assertEqual(again, results[0].task_id)
+        self.assertEqual(self.create(**key).id, again)
+
+    def test_a_batch_has_one_to_a_thousand_tasks(self):
+        for count in (0, 1001):
+            with self.assert_error("INVALID_ARGUMENT", field="requests"):
+                self.batch(*({} for _ in range(count)))
+        self.assertEqual(self.created(), 0)
 
 
 class CancelTaskTest(TaskCase):
@@ -162,24 +205,124 @@ class CancelTaskTest(TaskCase):
         self.assertEqual(self.tasks.CancelTask(task_id=task.id), cancelled)
         self.assertEqual(self.lease(), [])
 
-    def test_a_task_that_a_worker_has_or_had_stays(self):
-        task = self.create(max_attempts=1)
+    def test_a_worker_that_has_the_task_is_asked_to_stop(self):
+        task = self.create()
         lease = self.lease()[0]
-        with self.assert_error("FAILED_PRECONDITION", "TASK_NOT_PENDING"):
-            self.tasks.CancelTask(task_id=task.id)
-        self.workers.AckTask(task_id=task.id, lease_token=lease.lease_token)
-        with self.assert_error("FAILED_PRECONDITION", "TASK_NOT_PENDING"):
-            self.tasks.CancelTask(task_id=task.id)
+        asked = self.tasks.CancelTask(task_id=task.id)
+        self.assertEqual((asked.state, asked.cancel_requested), (RUNNING, True))
+        extended = self.workers.ExtendLease(task_id=task.id, lease_token=lease.lease_token,
+                                            lease_duration={"seconds": 30})
+        self.assertTrue(extended.cancel_requested)
+        stopped = self.workers.FailTask(task_id=task.id, lease_token=lease.lease_token,
+                                        error="stopped")
+        self.assertEqual((stopped.state, stopped.last_error), (CANCELLED, "stopped"))
+        self.assertEqual(self.tasks.CancelTask(task_id=task.id), stopped)
+        self.assertEqual(self.lease(wait_for={"seconds": 2}), [])
+
+    def test_a_task_that_its_worker_completes_nevertheless_has_succeeded(self):
+        task = self.create()
+        lease = self.lease()[0]
+        self.tasks.CancelTask(task_id=task.id)
+        done = self.workers.AckTask(task_id=task.id, lease_token=lease.lease_token, result=b"\0!")
+        self.assertEqual((done.state, done.result), (SUCCEEDED, b"\0!"))
+
+    def test_a_task_that_has_ended_stays_as_it_is(self):
+        task = self.create()
+        self.workers.AckTask(task_id=task.id, lease_token=self.lease()[0].lease_token)
         dead = self.create(max_attempts=1)
         self.workers.FailTask(task_id=dead.id, lease_token=self.lease()[0].lease_token)
-        with self.assert_error("FAILED_PRECONDITION", "TASK_NOT_PENDING"):
-            self.tasks.CancelTask(task_id=dead.id)
+        for ended in (task, dead):
+            with self.assert_error("FAILED_PRECONDITION", "TASK_ENDED"):
+                self.tasks.CancelTask(task_id=ended.id)
 
     def test_a_task_that_is_to_be_tried_again_can_be_cancelled(self):
         task = self.create()
         self.workers.FailTask(task_id=task.id, lease_token=self.lease()[0].lease_token)
         self.assertEqual(self.tasks.CancelTask(task_id=task.id).state, CANCELLED)
         self.assertEqual(self.lease(wait_for={"seconds": 2}), [])
+
+
+class ChangeTest(TaskCase):
+    """What may be done with a task before and after its attempts."""
+
+    def test_a_pending_task_gets_another_time(self):
+        task = self.create(delay={"seconds": 3600})
+        moved = self.tasks.RescheduleTask(task_id=task.id, local_time={
+            "date_time": "2031-07-01T12:00:00", "time_zone": "Europe/Berlin"})
+        self.assertEqual((moved.run_time.ToJsonString(), moved.local_time.time_zone),
+                         ("2031-07-01T10:00:00Z", "Europe/Berlin"))
+        moved = self.tasks.RescheduleTask(task_id=task.id, delay={"seconds": 7200})
+        self.assertFalse(moved.HasField("local_time"))
+        waits = moved.run_time.ToMicroseconds() - moved.update_time.ToMicroseconds()
+        self.assertEqual(waits, 7200 * 10**6)
+
+    def test_a_waiting_worker_gets_a_task_that_is_to_run_now(self):
+        task = self.create(delay={"seconds": 3600})
+        waiting = self.workers.begin("LeaseTasks", queues=[self.queue], wait_for={"seconds": 40})
+        self.assertEqual(self.tasks.RunTaskNow(task_id=task.id).state, PENDING)
+        self.assertEqual([lease.task.id for lease in waiting.result().leases], [task.id])
+        for change in (self.tasks.RunTaskNow, self.tasks.RescheduleTask):
+            with self.assert_error("FAILED_PRECONDITION", "TASK_NOT_PENDING"):
+                change(task_id=task.id)
+
+    def test_a_released_task_is_as_it_was(self):
+        task = self.create()
+        token = self.lease()[0].lease_token
+        released = self.workers.ReleaseTask(task_id=task.id, lease_token=token)
+        self.assertEqual((released.state, released.attempt, list(released.errors)),
+                         (PENDING, 0, []))
+        with self.assert_error("ABORTED", "LEASE_LOST"):
+            self.workers.ReleaseTask(task_id=task.id, lease_token=token)
+        self.assertEqual(self.lease()[0].task.attempt, 1)
+
+    def test_a_dead_task_keeps_its_errors_and_is_driven_again(self):
+        task = self.create(max_attempts=2)
+        for text in ("first", "second"):
+            lease = self.lease(wait_for={"seconds": 20})[0]
+            dead = self.workers.FailTask(task_id=task.id, lease_token=lease.lease_token, error=text)
+        self.assertEqual((dead.state, [(e.attempt, e.text) for e in dead.errors]),
+                         (DEAD, [(1, "first"), (2, "second")]))
+        listed = self.tasks.ListTasks(queue=self.queue, state=DEAD).tasks
+        self.assertEqual(list(listed), [dead])
+        again = self.tasks.RedriveTask(task_id=task.id)
+        self.assertEqual((again.state, again.attempt, len(again.errors)), (PENDING, 0, 2))
+        self.assertEqual(self.tasks.RedriveTask(task_id=task.id), again)
+        lease = self.lease()[0]
+        with self.assert_error("FAILED_PRECONDITION", "TASK_NOT_DEAD"):
+            self.tasks.RedriveTask(task_id=task.id)
+        self.workers.AckTask(task_id=task.id, lease_token=lease.lease_token)
+
+    def test_what_failed_for_good_is_dead_at_once(self):
+        tasks = [self.create(max_attempts=9).id for _ in range(3)]
+        for lease in self.lease(max_tasks=3):
+            dead = self.workers.FailTask(task_id=lease.task.id, lease_token=lease.lease_token,
+                                         for_good=True)
+            self.assertEqual((dead.state, dead.attempt), (DEAD, 1))
+        self.assertEqual(self.tasks.RedriveTasks(queue=self.queue, limit=2).task_count, 2)
+        self.assertEqual([lease.task.id for lease in self.lease(max_tasks=3)], tasks[:2])
+        self.assertEqual(self.tasks.RedriveTasks(queue=self.queue).task_count, 1)
+        self.assertEqual(self.tasks.RedriveTasks(queue=self.queue).task_count, 0)
+
+    def test_a_task_that_nobody_begins_in_time_expires(self):
+        soon = time.time() + 1
+        task = self.create(expire_time={"seconds": int(soon), "nanos": int(soon % 1 * 1e9)},
+                           delay={"seconds": 3600})
+        expired = harness.poll("the task to expire", lambda: (
+            lambda t: t if t.state == EXPIRED else None)(self.tasks.GetTask(task_id=task.id)))
+        self.assertEqual(list(self.tasks.ListTasks(queue=self.queue, state=EXPIRED).tasks),
+                         [expired])
+        with self.assert_error("FAILED_PRECONDITION", "TASK_ENDED"):
+            self.tasks.CancelTask(task_id=task.id)
+
+    def test_a_result_that_is_too_large_is_refused(self):
+        self.create()
+        lease = self.lease()[0]
+        with self.assert_error("INVALID_ARGUMENT", field="result"):
+            self.workers.AckTask(task_id=lease.task.id, lease_token=lease.lease_token,
+                                 result=b"x" * (256 * 1024 + 1))
+        done = self.workers.AckTask(task_id=lease.task.id, lease_token=lease.lease_token,
+                                    result=b"x" * (256 * 1024))
+        self.assertEqual(len(done.result), 256 * 1024)
 
 
 class WakeTest(TaskCase):

@@ -223,21 +223,6 @@ TEST(TaskPageTest, RefusesNegativeValuesAndAnOffsetBesideAToken) {
   EXPECT_THAT(both.ToStatus(), Violates("offset"));
 }
 
-TEST(RetryDelayTest, DoublesFromOneSecondToOneHour) {
-  constexpr double kMiddle = 0.5;  // no jitter
-  EXPECT_EQ(RetryDelay(1, kMiddle), absl::Seconds(1));
-  EXPECT_EQ(RetryDelay(2, kMiddle), absl::Seconds(2));
-  EXPECT_EQ(RetryDelay(12, kMiddle), absl::Seconds(2048));
-  EXPECT_EQ(RetryDelay(13, kMiddle), absl::Hours(1));
-  EXPECT_EQ(RetryDelay(std::numeric_limits<std::int32_t>::max(), kMiddle), absl::Hours(1));
-}
-
-TEST(RetryDelayTest, VariesByTenPercent) {
-  EXPECT_EQ(RetryDelay(1, 0), absl::Milliseconds(900));
-  EXPECT_LE(RetryDelay(1, 0.999999), absl::Milliseconds(1100));
-  EXPECT_GT(RetryDelay(1, 0.999999), absl::Milliseconds(1099));
-}
-
 TEST(TaskConvertTest, NamesWhatTheModelCannotSay) {
   pb::CreateTaskRequest request;
   request.mutable_run_time()->set_nanos(-1);
@@ -300,6 +285,20 @@ TEST(FingerprintOfTest, CoversEveryFieldButTheRequestId) {
   EXPECT_TRUE(is_new());
   request.mutable_local_time()->set_fold_policy(pb::FOLD_POLICY_SECOND);
   EXPECT_TRUE(is_new());
+}
+
+TEST(HistoryDaysTest, AreAWholeNumberOfDaysInReason) {
+  for (const char* good : {"1", "14", "3650"}) EXPECT_TRUE(IsHistoryDays(good)) << good;
+  for (const char* bad : {"", "0", "-1", "3651", "1.5", "x"})
+    EXPECT_FALSE(IsHistoryDays(bad)) << bad;
+}
+
+TEST(TaskResultTest, IsAtMostAQuarterOfAMebibyte) {
+  Violations violations;
+  CheckTaskResult(std::string(256 << 10, 'x'), violations);
+  EXPECT_TRUE(violations.ToStatus().ok());
+  CheckTaskResult(std::string((256 << 10) + 1, 'x'), violations);
+  EXPECT_FALSE(violations.ToStatus().ok());
 }
 
 }  // namespace

@@ -8,9 +8,9 @@ SELECT e.user_id, e.messages_erased, e.task_id,
          AS messages_remaining,
        (extract(epoch FROM e.created_at) * 1000000)::bigint AS create_us,
        (extract(epoch FROM e.finished_at) * 1000000)::bigint AS finish_us,
-       coalesce(t.state, '') AS task_state, coalesce(t.last_error, '') AS last_error
+       coalesce(t.state, '') AS task_state, coalesce(t.errors -> -1 ->> 'error', '') AS last_error
 FROM erasures AS e
-LEFT JOIN tasks AS t ON t.id = e.task_id
+LEFT JOIN all_tasks AS t ON t.id = e.task_id
 WHERE e.user_id = :user_id;
 
 -- name: FindErasure
@@ -61,10 +61,18 @@ WITH batch AS MATERIALIZED (
   LIMIT :limit::bigint
   FOR NO KEY UPDATE
 ), stopped AS (
-  UPDATE tasks AS t
-  SET state = 'cancelled', updated_at = now()
-  FROM batch
+  DELETE FROM tasks AS t
+  USING batch
   WHERE t.id = batch.task_id AND batch.state = 'scheduled' AND t.state || '' = 'pending'
+  RETURNING t.*
+), kept AS (
+  INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+      local_resolution, created_at)
+  SELECT 'cancelled', t.id, t.queue, t.name, t.payload, t.headers, t.run_at, t.expires_at,
+      t.priority, t.attempt, t.max_attempts, t.errors, t.local_date_time, t.time_zone,
+      t.gap_policy, t.fold_policy, t.local_resolution, t.created_at
+  FROM stopped AS t
 )
 UPDATE scheduled_messages AS s
 SET text = '', state = CASE WHEN s.state = 'scheduled' THEN 'cancelled' ELSE s.state END,

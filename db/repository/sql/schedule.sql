@@ -1,5 +1,5 @@
 -- Messages to be sent later. What is shown of one depends on its task too: a task that is dead or was
--- cancelled by other means will send nothing. Locks: the chat, then the scheduled message, then its
+-- cancelled by other means, perhaps so long ago that it is forgotten, will send nothing. Locks: the chat, then the scheduled message, then its
 -- task.
 
 -- name: FindSender
@@ -28,8 +28,9 @@ WHERE t.id = :task_id::bigint;
 SELECT s.chat_id, s.id, s.user_id, coalesce(s.reply_to_seq, 0) AS reply_to_seq,
        (extract(epoch FROM s.run_at) * 1000000)::bigint AS run_us, s.local_resolution, s.task_id,
        CASE WHEN s.state <> 'scheduled' THEN s.state WHEN t.state = 'dead' THEN 'failed'
-            WHEN t.state = 'cancelled' THEN 'cancelled' ELSE 'scheduled' END AS state,
-       CASE WHEN t.state = 'cancelled' THEN '' ELSE s.text END AS text,
+            WHEN t.state = 'cancelled' OR t.id IS NULL THEN 'cancelled' ELSE 'scheduled' END AS state,
+       CASE WHEN t.state = 'cancelled' OR t.id IS NULL AND s.state = 'scheduled' THEN ''
+            ELSE s.text END AS text,
        CASE WHEN s.state = 'scheduled' AND t.state = 'dead' THEN 'ATTEMPTS_EXHAUSTED'
             ELSE s.failure_reason END AS failure_reason,
        coalesce(s.seq, 0) AS seq,
@@ -38,7 +39,7 @@ SELECT s.chat_id, s.id, s.user_id, coalesce(s.reply_to_seq, 0) AS reply_to_seq,
                                 THEN t.updated_at ELSE s.updated_at END) * 1000000)::bigint
          AS update_us
 FROM scheduled_messages AS s
-LEFT JOIN tasks AS t ON t.id = s.task_id
+LEFT JOIN all_tasks AS t ON t.id = s.task_id
 WHERE s.chat_id = :chat_id AND s.id = :id;
 
 -- name: FindChatOfScheduledMessage
@@ -54,8 +55,9 @@ FROM (
   SELECT s.chat_id, s.id, s.user_id, coalesce(s.reply_to_seq, 0) AS reply_to_seq,
          (extract(epoch FROM s.run_at) * 1000000)::bigint AS run_us, s.local_resolution, s.task_id,
          CASE WHEN s.state <> 'scheduled' THEN s.state WHEN t.state = 'dead' THEN 'failed'
-              WHEN t.state = 'cancelled' THEN 'cancelled' ELSE 'scheduled' END AS state,
-         CASE WHEN t.state = 'cancelled' THEN '' ELSE s.text END AS text,
+              WHEN t.state = 'cancelled' OR t.id IS NULL THEN 'cancelled' ELSE 'scheduled' END AS state,
+         CASE WHEN t.state = 'cancelled' OR t.id IS NULL AND s.state = 'scheduled' THEN ''
+            ELSE s.text END AS text,
          CASE WHEN s.state = 'scheduled' AND t.state = 'dead' THEN 'ATTEMPTS_EXHAUSTED'
               ELSE s.failure_reason END AS failure_reason,
          coalesce(s.seq, 0) AS seq,
@@ -64,7 +66,7 @@ FROM (
                                   THEN t.updated_at ELSE s.updated_at END) * 1000000)::bigint
            AS update_us
   FROM scheduled_messages AS s
-  LEFT JOIN tasks AS t ON t.id = s.task_id
+  LEFT JOIN all_tasks AS t ON t.id = s.task_id
   WHERE s.user_id = :user_id::bigint AND s.id < :before::bigint
     AND (:chat_id::bigint = 0 OR s.chat_id = :chat_id::bigint)
 ) AS shown

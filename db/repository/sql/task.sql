@@ -1,38 +1,36 @@
 -- Tasks. Every change of state names the state it starts from; whoever holds a lease is known by
--- its token. The clock is the database's, always now(): a volatile clock could not bound an index
--- scan.
+-- its token. The clock is the database's. A statement that changes a task returns its id; who wants to
+-- see the task reads it after, in the same transaction. Claims and the like are in task_hot.sql.
 
 -- name: InsertTask
 -- A time that has passed means now. Whole seconds and the rest are added apart, because an interval
 -- is multiplied in floating point, which has no room for the microseconds of the year 9999.
-INSERT INTO tasks AS t (id, queue, name, payload, headers, run_at, priority, max_attempts,
+INSERT INTO tasks (id, queue, name, payload, headers, run_at, expires_at, priority, max_attempts,
   local_date_time, time_zone, gap_policy, fold_policy, local_resolution)
 VALUES (:id::bigint, :queue::text, :name::text, decode(:payload::text, 'hex'),
   :headers::text::jsonb, greatest(now(),
     coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
                + :run_at_us::bigint * interval '1 microsecond', now())
       + :delay_us::bigint * interval '1 microsecond'),
+  'epoch'::timestamptz + :expires_at_s::bigint * interval '1 second'
+    + :expires_at_us::bigint * interval '1 microsecond',
   :priority::smallint, :max_attempts::int, :local_date_time::text, :time_zone::text,
   :gap_policy::text, :fold_policy::text, :local_resolution::text)
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+RETURNING id;
 
 -- name: GetTask
 SELECT
   t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
+  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at,
+  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at, t.priority::int AS priority,
+  t.state, t.attempt, t.max_attempts, t.lease_token::text AS lease_token,
   (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
+  t.cancel_requested::int AS cancel_requested, t.errors::text AS errors,
+  encode(t.result, 'hex') AS result,
   (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
   (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
   t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution
-FROM tasks AS t
+FROM all_tasks AS t
 WHERE t.id = :id::bigint;
 
 -- name: ListTasks
@@ -40,9 +38,9 @@ WHERE t.id = :id::bigint;
 -- how many rows the page had before the cut.
 WITH page AS MATERIALIZED (
   SELECT t.id,
-         octet_length(t.payload) + octet_length(t.headers::text) + octet_length(t.last_error)
-           + octet_length(t.name) + 512 AS bytes
-  FROM tasks AS t
+         octet_length(t.payload) + octet_length(t.headers::text) + 2 * octet_length(t.errors::text)
+           + octet_length(t.result) + octet_length(t.name) + 512 AS bytes
+  FROM all_tasks AS t
   WHERE (:queue::text = '' OR t.queue = :queue::text)
     AND (:state::text = '' OR t.state = :state::text)
     AND t.id < :before::bigint
@@ -55,161 +53,212 @@ WITH page AS MATERIALIZED (
 )
 SELECT cut.found,
   t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
+  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at,
+  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at, t.priority::int AS priority,
+  t.state, t.attempt, t.max_attempts, t.lease_token::text AS lease_token,
   (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
+  t.cancel_requested::int AS cancel_requested, t.errors::text AS errors,
+  encode(t.result, 'hex') AS result,
   (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
   (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
   t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution
 FROM cut
-JOIN tasks AS t ON t.id = cut.id
+JOIN all_tasks AS t ON t.id = cut.id
 WHERE cut.position = 1 OR cut.total <= :max_bytes::bigint
 ORDER BY t.id DESC;
 
--- name: CancelTask
--- The empty text keeps the condition from looking like that of tasks_due, which a plan made while
--- the table was small could walk from end to end for ever after.
-UPDATE tasks AS t
-SET state = 'cancelled', updated_at = now()
-WHERE t.id = :id::bigint AND t.state || '' = 'pending'
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+-- name: LockTask
+-- A live task, until the end of the transaction; waits for whoever else changes it.
+SELECT t.state FROM tasks AS t WHERE t.id = :id::bigint FOR NO KEY UPDATE;
 
--- name: ClaimTasks
--- For each priority, from the greatest, one index range a queue: nothing that is not due is read,
--- and once there are enough, lower priorities are not looked at. What is sorted is only how the heads
--- of several queues interleave, at most max_tasks of each. MATERIALIZED, because a sub-query may be
--- run again and would then lock more than LIMIT. The state is asked again where it changes, but not
--- as a constant: see CancelTask.
-WITH candidate AS MATERIALIZED (
-  SELECT head.id, head.state, head.bytes
-  FROM generate_series(9, 0, -1) AS p(priority)
-  CROSS JOIN LATERAL (
-    SELECT due.id, due.state, due.bytes
-    FROM unnest(:queues::text[]) AS q(queue)
-    CROSS JOIN LATERAL (
-      SELECT t.id, t.state, t.run_at,
-             octet_length(t.payload) + octet_length(t.headers::text) + octet_length(t.last_error)
-           + octet_length(t.name) + 512 AS bytes
-      FROM tasks AS t
-      WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
-        AND t.run_at <= now()
-      ORDER BY t.run_at, t.id
-      LIMIT :max_tasks::int
-      FOR NO KEY UPDATE SKIP LOCKED
-    ) AS due
-    ORDER BY due.run_at, due.id
-    LIMIT :max_tasks::int
-  ) AS head
-  LIMIT :max_tasks::int
-), cut AS MATERIALIZED (
-  SELECT id, state, row_number() OVER w AS position, sum(bytes) OVER w AS total
-  FROM candidate
-  WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+-- name: EndPendingTask
+-- A locked one. The empty text keeps the condition from looking like that of tasks_due, which a plan
+-- made while the table was small could walk from end to end for ever after.
+WITH ended AS (
+  DELETE FROM tasks AS t WHERE t.id = :id::bigint AND t.state || '' = 'pending' RETURNING t.*
 )
-UPDATE tasks AS t
-SET state = 'running', attempt = t.attempt + 1, lease_token = :token::text,
-    lease_until = now() + :lease_us::bigint * interval '1 microsecond', updated_at = now()
-FROM cut
-WHERE t.id = cut.id AND t.state = cut.state
-  AND (cut.position = 1 OR cut.total <= :max_bytes::bigint)
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+    local_resolution, created_at)
+SELECT 'cancelled', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
+    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
+    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
+    ended.local_resolution, ended.created_at
+FROM ended
+RETURNING id;
 
--- name: NextDue
--- How long until the first task of each queue is due; negative if it is. No row: none is pending.
-SELECT q.queue, (extract(epoch FROM min(head.run_at) - now()) * 1000000)::bigint AS due_in
-FROM unnest(:queues::text[]) AS q(queue)
-CROSS JOIN generate_series(0, 9) AS p(priority)
-CROSS JOIN LATERAL (
-  SELECT t.run_at
-  FROM tasks AS t
-  WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
-  ORDER BY t.run_at
-  LIMIT 1
-) AS head
-GROUP BY q.queue;
+-- name: RequestCancel
+UPDATE tasks AS t
+SET cancel_requested = true, updated_at = now()
+WHERE t.id = :id::bigint AND t.state || '' = 'running'
+RETURNING t.id;
+
+-- name: RescheduleTask
+UPDATE tasks AS t
+SET run_at = greatest(now(),
+      coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
+                 + :run_at_us::bigint * interval '1 microsecond', now())
+        + :delay_us::bigint * interval '1 microsecond'),
+    local_date_time = :local_date_time::text, time_zone = :time_zone::text,
+    gap_policy = :gap_policy::text, fold_policy = :fold_policy::text,
+    local_resolution = :local_resolution::text, updated_at = now()
+WHERE t.id = :id::bigint AND t.state || '' = 'pending'
+RETURNING t.id;
 
 -- name: AckTask
--- The token stays, so that the same ack can be answered again.
-UPDATE tasks AS t
-SET state = 'succeeded', lease_until = NULL, updated_at = now()
-WHERE t.id = :id::bigint AND t.state = 'running' AND t.lease_token = :token::text
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+-- One, for who ends its task in the transaction that does the work; see AckTasks (task_hot.sql).
+WITH ended AS (
+  DELETE FROM tasks AS t
+  WHERE t.id = :id::bigint AND t.state || '' = 'running' AND t.lease_token = :token::uuid
+  RETURNING t.*
+)
+INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+    local_resolution, created_at, lease_token)
+SELECT 'succeeded', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
+    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
+    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
+    ended.local_resolution, ended.created_at, ended.lease_token
+FROM ended
+RETURNING id;
 
--- name: FailTask
--- `final`: it is not to be tried again, whatever attempts are left.
-UPDATE tasks AS t
-SET state = CASE WHEN t.attempt < t.max_attempts AND :final::int = 0 THEN 'pending' ELSE 'dead' END,
-    run_at = CASE WHEN t.attempt < t.max_attempts AND :final::int = 0
-                  THEN now() + :retry_us::bigint * interval '1 microsecond' ELSE t.run_at END,
-    lease_token = NULL, lease_until = NULL, last_error = :error::text, updated_at = now()
-WHERE t.id = :id::bigint AND t.state = 'running' AND t.lease_token = :token::text
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+-- name: EndAttempts
+-- Of each: its token; whether it failed, failed for good, or is as if it had not been claimed
+-- ('released'); what went wrong; how long it rests after its first failed attempt (twice as long after
+-- the second, and so on), how long at most, and a factor for that in millionths. `ended_as` is empty
+-- for those that will be tried again. Of the errors the last 100 are kept. Leases that are lost return
+-- no row.
+WITH stopped AS MATERIALIZED (
+  SELECT t.id, (f.kind = 'released')::int AS released,
+         CASE WHEN t.cancel_requested THEN 'cancelled'
+              WHEN f.kind = 'released' THEN ''
+              WHEN f.kind = 'final' OR t.attempt >= t.max_attempts THEN 'dead'
+              ELSE '' END AS ended_as,
+         CASE WHEN f.kind = 'released' THEN t.errors
+              ELSE (CASE WHEN jsonb_array_length(t.errors) < 100 THEN t.errors ELSE t.errors - 0 END)
+                || jsonb_build_object('attempt', t.attempt,
+                'us', (extract(epoch FROM now()) * 1000000)::bigint, 'error', f.error) END AS errors,
+         CASE WHEN f.kind = 'released' THEN t.run_at
+              ELSE now() + least(f.longest_us, f.first_us * power(2::float8, t.attempt - 1))
+                     * (f.factor / 1e6) * interval '1 microsecond' END AS run_at
+  FROM unnest(:ids::bigint[], :tokens::text[]::uuid[], :kinds::text[], :errors::text[],
+              :first_us::bigint[], :longest_us::bigint[], :factors::bigint[])
+         AS f(id, token, kind, error, first_us, longest_us, factor)
+  JOIN tasks AS t ON t.id = f.id AND t.state || '' = 'running' AND t.lease_token = f.token
+  ORDER BY t.id
+  FOR NO KEY UPDATE OF t
+), again AS (
+  UPDATE tasks AS t
+  SET state = 'pending', run_at = stopped.run_at, attempt = t.attempt - stopped.released,
+      errors = stopped.errors, lease_token = NULL, lease_until = NULL, updated_at = now()
+  FROM stopped
+  WHERE t.id = stopped.id AND stopped.ended_as = ''
+  RETURNING t.id, t.queue
+), ended AS (
+  DELETE FROM tasks AS t
+  USING stopped
+  WHERE t.id = stopped.id AND stopped.ended_as <> ''
+  RETURNING t.id, t.queue, t.name, t.payload, t.headers, t.run_at, t.expires_at, t.priority,
+      t.attempt, t.max_attempts, stopped.errors, t.local_date_time, t.time_zone, t.gap_policy,
+      t.fold_policy, t.local_resolution, t.created_at, stopped.ended_as
+), buried AS (
+  INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, expires_at, priority,
+      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+      local_resolution, created_at)
+  SELECT ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
+      ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
+      ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
+      ended.local_resolution, ended.created_at
+  FROM ended
+  WHERE ended.ended_as = 'dead'
+), cancelled AS (
+  INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+      local_resolution, created_at)
+  SELECT 'cancelled', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
+      ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
+      ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
+      ended.local_resolution, ended.created_at
+  FROM ended
+  WHERE ended.ended_as = 'cancelled'
+)
+SELECT again.id, again.queue, 'pending' AS state FROM again
+UNION ALL
+SELECT ended.id, ended.queue, ended.ended_as FROM ended;
 
--- name: ExtendLease
+-- name: ExtendLeases
 UPDATE tasks AS t
-SET lease_until = now() + :lease_us::bigint * interval '1 microsecond', updated_at = now()
-WHERE t.id = :id::bigint AND t.state = 'running' AND t.lease_token = :token::text
-RETURNING
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at, t.priority::int AS priority, t.state,
-  t.attempt, t.max_attempts, t.lease_token, t.last_error,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution;
+SET lease_until = now() + e.lease_us * interval '1 microsecond', updated_at = now()
+FROM unnest(:ids::bigint[], :tokens::text[]::uuid[], :lease_us::bigint[]) AS e(id, token, lease_us)
+WHERE t.id = e.id AND t.state || '' = 'running' AND t.lease_token = e.token
+RETURNING t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested;
 
--- name: ReleaseTasks
--- As if they had not been claimed.
-UPDATE tasks AS t
-SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until = NULL,
-    updated_at = now()
-WHERE t.id = ANY(:ids::bigint[]) AND t.state = 'running' AND t.lease_token = :token::text;
+-- name: FindRunning
+SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested
+FROM tasks AS t
+WHERE t.id = ANY(:ids::bigint[]) AND t.state || '' = 'running';
 
--- name: RescueExpired
--- The attempt stays counted: a task that kills its workers must come to an end.
+-- name: LockExpiredLeases
+-- For EndAttempts, in the same transaction: the attempt stays counted, for a task that kills its workers
+-- must come to an end.
+SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested
+FROM tasks AS t
+WHERE t.state = 'running' AND t.lease_until < now()
+ORDER BY t.id
+LIMIT :max_tasks::int
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: ExpireTasks
 WITH expired AS MATERIALIZED (
   SELECT t.id, t.state
   FROM tasks AS t
-  WHERE t.state = 'running' AND t.lease_until < now()
-  ORDER BY t.id
+  WHERE t.state = 'pending' AND t.expires_at <= now()
+  ORDER BY t.expires_at
   LIMIT :max_tasks::int
   FOR NO KEY UPDATE SKIP LOCKED
+), ended AS (
+  DELETE FROM tasks AS t USING expired WHERE t.id = expired.id AND t.state = expired.state RETURNING t.*
 )
-UPDATE tasks AS t
-SET state = CASE WHEN t.attempt < t.max_attempts THEN 'pending' ELSE 'dead' END,
-    run_at = CASE WHEN t.attempt < t.max_attempts THEN now() ELSE t.run_at END,
-    lease_token = NULL, lease_until = NULL, last_error = 'the lease ran out', updated_at = now()
-FROM expired
-WHERE t.id = expired.id AND t.state = expired.state AND t.lease_until < now()
-RETURNING t.id, t.queue, t.state;
+INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
+    local_resolution, created_at)
+SELECT 'expired', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
+    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
+    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
+    ended.local_resolution, ended.created_at
+FROM ended
+RETURNING id;
+
+-- name: LockDeadTasks
+-- Those of a queue that were created first.
+SELECT d.id
+FROM dead_tasks AS d
+WHERE d.queue = :queue::text
+ORDER BY d.id
+LIMIT :max_tasks::int
+FOR UPDATE SKIP LOCKED;
+
+-- name: RedriveTasks
+-- With all their attempts before them; what has been tried stays in their errors.
+WITH revived AS (
+  DELETE FROM dead_tasks AS d WHERE d.id = ANY(:ids::bigint[]) RETURNING d.*
+)
+INSERT INTO tasks (id, queue, name, payload, headers, run_at, priority, max_attempts, errors,
+                   local_date_time, time_zone, gap_policy, fold_policy, local_resolution,
+                   created_at)
+SELECT r.id, r.queue, r.name, r.payload, r.headers, now(), r.priority, r.max_attempts, r.errors,
+       r.local_date_time, r.time_zone, r.gap_policy, r.fold_policy, r.local_resolution,
+       r.created_at
+FROM revived AS r
+RETURNING id, queue;
+
+-- name: ExtendTaskHistory
+-- So that what ends always finds its day's partition.
+SELECT extend_task_history((now() AT TIME ZONE 'UTC')::date,
+                           (now() AT TIME ZONE 'UTC')::date + :days::int)::bigint AS id;
+
+-- name: DropTaskHistory
+SELECT drop_task_history((now() AT TIME ZONE 'UTC')::date - :days::int)::int::bigint AS id;
 
 -- name: NotifyQueues
 -- In a transaction of its own: a commit with a notification is serialized with all others like it.

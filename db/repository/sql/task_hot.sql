@@ -1,0 +1,130 @@
+-- The statements on tasks that carry the load, for the hot lane: binary values, many tasks at a time.
+-- The clock is the database's, always now(): a volatile clock could not bound an index scan.
+
+-- name: InsertTasks
+-- Of each: what to do, when, and the id and digest of the request, if it is to be remembered. A
+-- request that came before creates nothing. First the ids, by place; then, with place 0, what was
+-- created: joined here, the two would be compared each with each.
+WITH new AS MATERIALIZED (
+  SELECT nextval('task_id_seq') AS id, n.*
+  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::bigint[],
+              $7::timestamptz[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[],
+              $13::text[], $14::text[], $15::text[], $16::text[])
+    WITH ORDINALITY
+    AS n(queue, name, payload, headers, run_at, delay_us, expires_at, priority, max_attempts,
+         local_date_time, time_zone, gap_policy, fold_policy, local_resolution, request_id,
+         fingerprint, place)
+), claimed AS (
+  INSERT INTO requests (operation, scope_id, request_id, fingerprint, resource_id)
+  SELECT 'CreateTask', 0, request_id, fingerprint, id
+  FROM new
+  WHERE request_id IS NOT NULL
+  ORDER BY request_id
+  ON CONFLICT (operation, scope_id, request_id) DO NOTHING
+  RETURNING resource_id
+), created AS (
+  INSERT INTO tasks (id, queue, name, payload, headers, run_at, expires_at, priority, max_attempts,
+    local_date_time, time_zone, gap_policy, fold_policy, local_resolution)
+  SELECT id, queue, name, payload, headers::jsonb,
+         greatest(now(), coalesce(run_at, now()) + delay_us * interval '1 microsecond'),
+         expires_at, priority::smallint, max_attempts::integer, local_date_time, time_zone,
+         gap_policy, fold_policy, local_resolution
+  FROM new
+  WHERE request_id IS NULL OR id IN (SELECT resource_id FROM claimed)
+  RETURNING id, run_at, created_at
+)
+SELECT place, id, NULL AS run_at, NULL::timestamptz AS created_at FROM new
+UNION ALL
+SELECT 0, id, run_at, created_at FROM created;
+
+-- name: FindTaskRequests
+SELECT r.request_id, r.resource_id, r.fingerprint
+FROM unnest($1::text[]) AS asked(id)
+JOIN requests AS r
+  ON r.operation = 'CreateTask' AND r.scope_id = 0 AND r.request_id = asked.id;
+
+-- name: ClaimTasks
+-- For each priority, from the greatest, one index range a queue: nothing that is not due is read,
+-- and once there are enough, lower priorities are not looked at. What is sorted is only how the heads
+-- of several queues interleave, at most max_tasks of each. MATERIALIZED, because a sub-query may be
+-- run again and would then lock more than LIMIT. The state is asked again where it changes, but not
+-- as a constant, which would look like the condition of tasks_due.
+WITH candidate AS MATERIALIZED (
+  SELECT head.id, head.state, head.bytes
+  FROM generate_series(9, 0, -1) AS p(priority)
+  CROSS JOIN LATERAL (
+    SELECT due.id, due.state, due.bytes
+    FROM unnest($1::text[]) AS q(queue)
+    CROSS JOIN LATERAL (
+      SELECT t.id, t.state, t.run_at,
+             octet_length(t.payload) + octet_length(t.headers::text)
+               + 2 * octet_length(t.errors::text) + octet_length(t.name) + 512 AS bytes
+      FROM tasks AS t
+      WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
+        AND t.run_at <= now() AND (t.expires_at IS NULL OR t.expires_at > now())
+      ORDER BY t.run_at, t.id
+      LIMIT $2::bigint
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) AS due
+    ORDER BY due.run_at, due.id
+    LIMIT $2::bigint
+  ) AS head
+  LIMIT $2::bigint
+), cut AS MATERIALIZED (
+  SELECT id, state, row_number() OVER w AS position, sum(bytes) OVER w AS total
+  FROM candidate
+  WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+)
+UPDATE tasks AS t
+SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
+    lease_until = now() + $5::bigint * interval '1 microsecond', updated_at = now()
+FROM cut
+WHERE t.id = cut.id AND t.state = cut.state
+  AND (cut.position = 1 OR cut.total <= $3::bigint)
+RETURNING
+  t.id, t.queue, t.name, t.payload, nullif(t.headers, '{}')::text, t.run_at, t.expires_at,
+  t.priority::integer, t.attempt, t.max_attempts, t.lease_until, nullif(t.errors, '[]')::text,
+  t.created_at, t.updated_at, t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy,
+  t.local_resolution;
+
+-- name: ReleaseClaim
+-- What a claim took whose answer got lost.
+UPDATE tasks AS t
+SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until = NULL,
+    updated_at = now()
+WHERE t.state = 'running' AND t.lease_token = $1::text::uuid AND NOT t.cancel_requested;
+
+-- name: NextDue
+-- How long until the first task of each queue is due; negative if it is. No row: none is pending.
+SELECT q.queue, (extract(epoch FROM min(head.run_at) - now()) * 1000000)::bigint AS due_in
+FROM unnest($1::text[]) AS q(queue)
+CROSS JOIN generate_series(0, 9) AS p(priority)
+CROSS JOIN LATERAL (
+  SELECT t.run_at
+  FROM tasks AS t
+  WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
+    AND (t.expires_at IS NULL OR t.expires_at > now())
+  ORDER BY t.run_at
+  LIMIT 1
+) AS head
+GROUP BY q.queue;
+
+-- name: AckTasks
+-- Into the history, with the token, so that the same ack can be answered again. Leases that are lost
+-- return no row.
+WITH acked AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[]) AS a(id, token, result)
+), ended AS (
+  DELETE FROM tasks AS t
+  USING acked
+  WHERE t.id = acked.id AND t.state || '' = 'running' AND t.lease_token = acked.token::uuid
+  RETURNING t.*, acked.result
+)
+INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
+    attempt, max_attempts, lease_token, errors, result, local_date_time, time_zone, gap_policy,
+    fold_policy, local_resolution, created_at)
+SELECT 'succeeded', id, queue, name, payload, headers, run_at, expires_at, priority,
+    attempt, max_attempts, lease_token, errors, result, local_date_time, time_zone, gap_policy,
+    fold_policy, local_resolution, created_at
+FROM ended
+RETURNING id, encode(uuid_send(lease_token), 'hex');

@@ -1,0 +1,87 @@
+#include "db/repository/task_acker.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "db/core/hot_connection.h"
+#include "db/repository/statements.h"
+
+namespace parley::db {
+namespace {
+
+constexpr std::size_t kAckBatch = 1000;
+// So much of a result weighs as much as an ack.
+constexpr std::size_t kResultUnit = std::size_t{4} << 10;
+
+struct AckOp : MergeOp {
+  void Fail(const absl::Status& status) override { done(status); }
+
+  std::vector<TaskAck> acks;
+  std::function<void(absl::StatusOr<std::vector<bool>>)> done;
+};
+
+HotStep AckStep(const std::vector<const TaskAck*>& acks) {
+  std::vector<std::int64_t> ids;
+  std::vector<std::optional<absl::string_view>> tokens;
+  std::vector<absl::string_view> results;
+  for (const TaskAck* ack : acks) {
+    ids.push_back(ack->task_id);
+    tokens.emplace_back(ack->token);
+    results.emplace_back(ack->result);
+  }
+  return {&sql::task_hot::AckTasks,
+          HotParams().BigintArray(ids).TextArray(tokens).ByteaArray(results)};
+}
+
+void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows) {
+  std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens
+  for (int row = 0; row < rows.rows(); ++row) ended[rows.Bigint(row, 0)] = rows.Text(row, 1);
+  for (MergeOp* op : ops) {
+    auto* ack_op = static_cast<AckOp*>(op);
+    std::vector<bool> held;
+    for (const TaskAck& ack : ack_op->acks) {
+      const auto found = ended.find(ack.task_id);
+      held.push_back(found != ended.end() && found->second == ack.token);
+    }
+    ack_op->done(std::move(held));
+  }
+}
+
+class AckMerger final : public Merger {
+ public:
+  MergedWrites Merge(const std::vector<MergeOp*>& ops, bool /*now_or_never*/) override {
+    std::vector<const TaskAck*> acks;
+    for (const MergeOp* op : ops) {
+      for (const TaskAck& ack : static_cast<const AckOp*>(op)->acks) acks.push_back(&ack);
+    }
+    // Whoever changes many tasks does so in the order of their ids.
+    std::stable_sort(acks.begin(), acks.end(),
+                     [](const TaskAck* a, const TaskAck* b) { return a->task_id < b->task_id; });
+    return {{AckStep(acks)},
+            [ops](const std::vector<HotResult>& results) { Answer(ops, results.front()); }};
+  }
+};
+
+}  // namespace
+
+TaskAcker::TaskAcker(Dsn dsn, const Options& options)
+    : lane_(std::move(dsn), {.queue = options.queue, .batch = kAckBatch},
+            std::make_unique<AckMerger>()) {}
+
+void TaskAcker::Ack(std::vector<TaskAck> acks, absl::Time deadline,
+                    std::function<void(absl::StatusOr<std::vector<bool>>)> done) {
+  auto op = std::make_unique<AckOp>();
+  op->weight = 0;
+  for (const TaskAck& ack : acks) op->weight += 1 + ack.result.size() / kResultUnit;
+  op->repeatable = true;  // what the first time ended is found ended
+  op->deadline = deadline;
+  op->acks = std::move(acks);
+  op->done = std::move(done);
+  lane_.Submit(std::move(op));
+}
+
+}  // namespace parley::db
