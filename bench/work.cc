@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -36,6 +37,21 @@ class Worker final : public grpc::ClientBidiReactor<pb::WorkRequest, pb::WorkRes
     StartCall();
   }
 
+  // Nothing is left to do.
+  void Leave() {
+    {
+      MutexLock lock(mutex_);
+      out_.set_goodbye(true);
+      wants_ = true;
+    }
+    Flush();
+  }
+
+  bool IsDone() {
+    MutexLock lock(mutex_);
+    return done_;
+  }
+
   // Waits for the end.
   absl::Status Wait() {
     MutexLock lock(mutex_);
@@ -54,7 +70,7 @@ class Worker final : public grpc::ClientBidiReactor<pb::WorkRequest, pb::WorkRes
       context_.TryCancel();
       return End();
     }
-    const bool last = left_.fetch_sub(in_.settled_task_ids_size()) <= in_.settled_task_ids_size();
+    left_ -= in_.settled_task_ids_size();
     {
       MutexLock lock(mutex_);
       for (const pb::Lease& lease : in_.leases()) {
@@ -63,8 +79,7 @@ class Worker final : public grpc::ClientBidiReactor<pb::WorkRequest, pb::WorkRes
         ack.set_lease_token(lease.lease_token());
       }
       out_.set_credit(out_.credit() + in_.leases_size());
-      if (last || left_ <= 0) out_.set_goodbye(true);
-      wants_ = wants_ || !in_.leases().empty() || out_.goodbye();
+      wants_ = wants_ || !in_.leases().empty();
     }
     in_.Clear();
     StartRead(&in_);
@@ -142,6 +157,13 @@ absl::StatusOr<WorkReport> RunWork(const WorkOptions& options) {
   }
   const absl::Time start = absl::Now();
   for (const auto& worker : workers) worker->Begin();
+  const auto broken = [&] {
+    return std::any_of(workers.begin(), workers.end(),
+                       [](const auto& worker) { return worker->IsDone(); });
+  };
+  while (left > 0 && !broken()) absl::SleepFor(absl::Milliseconds(1));
+  const absl::Duration seconds = absl::Now() - start;
+  for (const auto& worker : workers) worker->Leave();
   WorkReport report;
   absl::Status status;
   for (const auto& worker : workers) {
@@ -149,7 +171,7 @@ absl::StatusOr<WorkReport> RunWork(const WorkOptions& options) {
     report.frames += worker->frames();
   }
   if (!status.ok()) return status;
-  report.seconds = absl::Now() - start;
+  report.seconds = seconds;
   report.tasks = options.tasks - left;
   return report;
 }
