@@ -147,8 +147,9 @@ absl::StatusOr<std::vector<Task>> TaskClaimer::Claim(const ClaimParams& params,
 absl::StatusOr<std::vector<TaskClaimer::NextDue>> TaskClaimer::FindNextDue(
     const std::vector<std::string>& queues, absl::Time deadline) {
   std::vector<std::optional<absl::string_view>> names(queues.begin(), queues.end());
-  PARLEY_ASSIGN_OR_RETURN(const HotResult rows,
-                          Run({&sql::task_hot::NextDue, HotParams().TextArray(names)}, deadline, true));
+  PARLEY_ASSIGN_OR_RETURN(
+      const HotResult rows,
+      Run({&sql::task_hot::NextDue, HotParams().TextArray(names)}, deadline, true));
   std::vector<NextDue> result;
   result.reserve(static_cast<std::size_t>(rows.rows()));
   for (int row = 0; row < rows.rows(); ++row) {

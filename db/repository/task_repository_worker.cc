@@ -50,11 +50,11 @@ absl::StatusOr<Running> Extend(Session& session,
     tokens.push_back(extension.lease.token);
     lease_us.push_back(absl::ToInt64Microseconds(extension.duration));
   }
-  PARLEY_ASSIGN_OR_RETURN(std::vector<LeaseRow> rows,
-                          session.Query<LeaseRow>(sql::task::ExtendLeases,
-                                                  {{"ids", ArrayLiteral(ids)},
-                                                   {"tokens", ArrayLiteral(tokens)},
-                                                   {"lease_us", ArrayLiteral(lease_us)}}));
+  PARLEY_ASSIGN_OR_RETURN(
+      std::vector<LeaseRow> rows,
+      session.Query<LeaseRow>(sql::task::ExtendLeases, {{"ids", ArrayLiteral(ids)},
+                                                        {"tokens", ArrayLiteral(tokens)},
+                                                        {"lease_us", ArrayLiteral(lease_us)}}));
   return RunningOf(std::move(rows));
 }
 
