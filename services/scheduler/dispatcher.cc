@@ -75,7 +75,7 @@ void Dispatcher::TasksMoved(const std::vector<db::TaskRepository::Moved>& moved)
   for (const db::TaskRepository::Moved& task : moved) {
     if (task.state == TaskState::kPending) queues.insert(task.queue);
   }
-  // Some may be due at once, others after a rest; the database knows.
+  // Some may be due at once, others after a rest: a claim that finds nothing asks when.
   for (const std::string& queue : queues) TaskReady(queue, absl::ZeroDuration());
 }
 
