@@ -43,11 +43,22 @@ function(parley_binary name)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} parley_options)
 endfunction()
 
-# parley_test(name SOURCES a_test.cc... LINKS parley::x...): a GoogleTest binary, one CTest test.
-# The test code itself is not optimised: compiling it would take longer than running it.
+# parley_test_program(name): the GoogleTest binary of this directory; parley_test gives it sources.
+# One for a whole tier, whose sources are compiled together: most of what a test costs to compile is
+# gRPC's headers. The test code is not optimised: that would take longer than running it.
+function(parley_test_program name)
+  parley_binary(${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/support/main.cc
+    LINKS parley::test_support GTest::gmock)
+  target_compile_options(${name} PRIVATE -O0)
+  set_target_properties(${name} PROPERTIES UNITY_BUILD_BATCH_SIZE 16)
+  set(PARLEY_TEST_PROGRAM ${name} PARENT_SCOPE)
+endfunction()
+
+# parley_test(name SOURCES a_test.cc... LINKS parley::x...): one CTest test, which runs what these
+# sources add to the directory's program, in a process of its own.
 function(parley_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
-  parley_binary(${name} SOURCES ${ARG_SOURCES} LINKS ${ARG_LINKS} GTest::gmock GTest::gtest_main)
-  target_compile_options(${name} PRIVATE -O0)
-  add_test(NAME ${name} COMMAND ${name})
+  target_sources(${PARLEY_TEST_PROGRAM} PRIVATE ${ARG_SOURCES})
+  target_link_libraries(${PARLEY_TEST_PROGRAM} PRIVATE ${ARG_LINKS})
+  add_test(NAME ${name} COMMAND ${PARLEY_TEST_PROGRAM} ${ARG_SOURCES})
 endfunction()

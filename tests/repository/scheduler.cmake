@@ -1,3 +1,3 @@
 parley_test(task_repository_test
   SOURCES task_claim_plan_test.cc task_repository_test.cc
-  LINKS parley::repository parley::test_support nlohmann_json::nlohmann_json)
+  LINKS parley::repository nlohmann_json::nlohmann_json)

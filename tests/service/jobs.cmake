@@ -1,3 +1,3 @@
 parley_test(worker_test
   SOURCES worker_test.cc
-  LINKS parley::jobs parley::test_support)
+  LINKS parley::jobs)

@@ -1,6 +1,6 @@
 parley_test(dispatcher_test
   SOURCES dispatcher_test.cc
-  LINKS parley::scheduler parley::test_support)
+  LINKS parley::scheduler)
 parley_test(scheduler_service_test
   SOURCES scheduler_service_test.cc worker_service_test.cc
-  LINKS parley::scheduler parley::test_support)
+  LINKS parley::scheduler)

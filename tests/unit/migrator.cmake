@@ -1,1 +1,1 @@
-parley_test(migration_set_test SOURCES migration_set_test.cc LINKS parley::migrator parley::test_support)
+parley_test(migration_set_test SOURCES migration_set_test.cc LINKS parley::migrator)

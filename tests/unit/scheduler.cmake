@@ -1,6 +1,6 @@
 parley_test(scheduler_unit_test
   SOURCES cron_test.cc recurrence_test.cc task_rules_test.cc waiting_room_test.cc
-  LINKS parley::scheduler parley::test_support)
+  LINKS parley::scheduler)
 
 parley_binary(cron-occurrences
   SOURCES cron_occurrences.cc
