@@ -1,7 +1,8 @@
 # SQL files built into the code.
 #
 # parley_embed_statements(out_var dir file.sql...): each "-- name: X" section of chat.sql becomes
-#   parley::db::sql::chat::X, declared in the generated header db/repository/statements.h.
+#   parley::db::sql::chat::X, declared in the generated header db/repository/statements.h. A file
+#   fragments.sql, given first, holds what statements have in common.
 # parley_embed_migrations(out_var dir file.sql...): the files become what
 #   parley::db::EmbeddedMigrations() (db/migrator/embedded.h) returns: file names and texts.
 # out_var receives the generated sources. The work is done by EmbedSqlScript.cmake at build time.

@@ -39,6 +39,37 @@ struct TaskError {
   std::string text;
 };
 
+// How long a task rests after a failed attempt: `first` after the first, `multiplier` times as long
+// after each further one, `longest` at most; times 1 - jitter to 1 + jitter, at random. What is
+// absent is the queue's, or the default.
+struct RetryPolicy {
+  std::optional<absl::Duration> first;    // default 1 s
+  std::optional<absl::Duration> longest;  // default 1 h
+  std::optional<double> multiplier;       // default 2
+  std::optional<double> jitter;           // default 0.1
+
+  bool operator==(const RetryPolicy&) const = default;
+};
+
+// What only some tasks have.
+struct TaskOptions {
+  // The local time that it was given, so that it can be shown and resolved again.
+  std::optional<LocalTime> local_time;
+  RetryPolicy retry;
+  // From its claim on; then the attempt counts as failed, whatever its lease.
+  std::optional<absl::Duration> run_timeout;
+};
+
+// The firing of a schedule that a task stands for.
+struct Firing {
+  std::int64_t schedule_id = 0;
+  absl::Time fire_time;
+};
+
+// Of the suite's own tasks.
+inline constexpr std::int32_t kOwnMaxAttempts = 100;
+inline const RetryPolicy kOwnRetry = {.longest = absl::Minutes(5)};
+
 struct Task {
   std::int64_t id = 0;
   std::string queue;
@@ -57,8 +88,9 @@ struct Task {
   std::string result;             // bytes; of a SUCCEEDED one
   absl::Time create_time;
   absl::Time update_time;
-  // The local time that it was created with, so that it can be shown and resolved again.
-  std::optional<LocalTime> local_time;
+  TaskOptions options;
+  std::string concurrency_key;  // empty: none
+  std::optional<Firing> firing;
 };
 
 // What a worker shows to end or extend its lease.
@@ -71,17 +103,13 @@ struct LeaseKey {
 struct AttemptEnd {
   enum class Kind {
     kFailed,         // tried again after its rest, or DEAD if it was the last attempt
+    kAbandoned,      // the same without the rest: whoever had it is gone
     kFailedForGood,  // DEAD, whatever attempts are left
     kReleased,       // as if the task had not been claimed
   };
   LeaseKey lease;
   Kind kind = Kind::kFailed;
   std::string error;
-  // Of one that failed: how long the task rests after its first attempt; twice as long after the
-  // second, and so on, up to the longest; times the factor, for the jitter.
-  absl::Duration first_rest;
-  absl::Duration longest_rest;
-  double rest_factor = 1;
 };
 
 // When a task is to run: at run_time (absent: now), and `delay` later still.
@@ -99,7 +127,11 @@ struct NewTask : TaskTime {
   std::map<std::string, std::string> headers;
   std::optional<absl::Time> expire_time;
   std::int32_t priority = 0;
-  std::int32_t max_attempts = 0;
+  std::int32_t max_attempts = 0;  // 0: the queue's, or 10
+  RetryPolicy retry;
+  std::optional<absl::Duration> run_timeout;
+  std::string concurrency_key;  // empty: none
+  std::optional<Firing> firing;
 };
 
 }  // namespace parley

@@ -69,7 +69,6 @@ namespace parley::db {
 namespace {
 
 constexpr char kUserHeader[] = "user_id";
-constexpr std::int32_t kMaxAttempts = 100;
 
 bool HasEnded(absl::string_view task_state) {
   return task_state != ToLabel(TaskState::kPending) && task_state != ToLabel(TaskState::kRunning);
@@ -104,7 +103,8 @@ absl::StatusOr<std::int64_t> CreateTask(Session& session, std::int64_t user_id) 
   task.queue = kEraseUserQueue;
   task.name = "erase a user";
   task.headers = {{kUserHeader, absl::StrCat(user_id)}};
-  task.max_attempts = kMaxAttempts;
+  task.max_attempts = kOwnMaxAttempts;
+  task.retry = kOwnRetry;
   PARLEY_ASSIGN_OR_RETURN(const Task created, TaskRepository::CreateInTransaction(session, task));
   return created.id;
 }
@@ -263,7 +263,7 @@ absl::StatusOr<bool> ErasureRepository::ForgetRequests(std::int64_t user_id, abs
       });
 }
 
-absl::Status ErasureRepository::Finish(std::int64_t user_id, const TaskRepository::LeaseKey& lease,
+absl::Status ErasureRepository::Finish(std::int64_t user_id, const LeaseKey& lease,
                                        absl::Time deadline) {
   return RunTransaction(
              pool_, deadline, OnLostCommit::kSafeToRetry,

@@ -55,8 +55,7 @@ class ErasureRepository {
 
   // The last step: forgets the request that created the user and ends erasure and task together.
   // ABORTED: LEASE_LOST, and nothing has changed.
-  absl::Status Finish(std::int64_t user_id, const TaskRepository::LeaseKey& lease,
-                      absl::Time deadline);
+  absl::Status Finish(std::int64_t user_id, const LeaseKey& lease, absl::Time deadline);
 
   static constexpr std::int64_t kStepRows = 500;
 

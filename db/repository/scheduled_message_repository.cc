@@ -28,7 +28,6 @@ namespace {
 
 constexpr char kChatHeader[] = "chat_id";
 constexpr char kIdHeader[] = "scheduled_message_id";
-constexpr std::int32_t kMaxAttempts = 100;
 
 absl::string_view StateLabel(ScheduledMessageState state) {
   switch (state) {
@@ -149,7 +148,8 @@ NewTask TaskFor(const ScheduledMessageRepository::ScheduleParams& params, std::i
   task.name = "send a scheduled message";
   task.headers = {{kChatHeader, absl::StrCat(params.chat_id)}, {kIdHeader, absl::StrCat(id)}};
   task.run_time = params.run_time;
-  task.max_attempts = kMaxAttempts;
+  task.max_attempts = kOwnMaxAttempts;
+  task.retry = kOwnRetry;
   task.local_time = params.local_time;
   return task;
 }
@@ -309,8 +309,7 @@ absl::StatusOr<std::optional<ScheduledMessage>> ScheduledMessageRepository::Find
 }
 
 absl::Status ScheduledMessageRepository::MarkSent(const Key& key, std::int64_t seq,
-                                                  const TaskRepository::LeaseKey& lease,
-                                                  absl::Time deadline) {
+                                                  const LeaseKey& lease, absl::Time deadline) {
   return RunTransaction(
              pool_, deadline, OnLostCommit::kSafeToRetry,
              [&](Session& session) -> absl::StatusOr<std::int64_t> {
@@ -325,8 +324,7 @@ absl::Status ScheduledMessageRepository::MarkSent(const Key& key, std::int64_t s
 }
 
 absl::Status ScheduledMessageRepository::MarkFailed(const Key& key, absl::string_view reason,
-                                                    const TaskRepository::LeaseKey& lease,
-                                                    absl::Time deadline) {
+                                                    const LeaseKey& lease, absl::Time deadline) {
   return RunTransaction(
              pool_, deadline, OnLostCommit::kSafeToRetry,
              [&](Session& session) -> absl::StatusOr<std::int64_t> {

@@ -70,10 +70,10 @@ class ScheduledMessageRepository {
 
   // Ends it and its task together. ABORTED: LEASE_LOST, and nothing has changed. One that is no
   // longer kScheduled stays as it is; its task ends.
-  absl::Status MarkSent(const Key& key, std::int64_t seq, const TaskRepository::LeaseKey& lease,
+  absl::Status MarkSent(const Key& key, std::int64_t seq, const LeaseKey& lease,
                         absl::Time deadline);
-  absl::Status MarkFailed(const Key& key, absl::string_view reason,
-                          const TaskRepository::LeaseKey& lease, absl::Time deadline);
+  absl::Status MarkFailed(const Key& key, absl::string_view reason, const LeaseKey& lease,
+                          absl::Time deadline);
 
  private:
   SessionPool& pool_;

@@ -19,7 +19,7 @@ namespace {
 
 constexpr HotOptions kConnection = {.synchronous_commit = false};
 
-// The columns of ClaimTasks.
+// The columns of a claim: {ClaimedTask} in sql/fragments.sql.
 namespace column {
 enum Column {
   kId,
@@ -34,13 +34,12 @@ enum Column {
   kMaxAttempts,
   kLeaseUntil,
   kErrors,
+  kOptions,
+  kConcurrencyKey,
+  kScheduleId,
+  kFireAt,
   kCreatedAt,
   kUpdatedAt,
-  kLocalDateTime,
-  kTimeZone,
-  kGapPolicy,
-  kFoldPolicy,
-  kLocalResolution,
 };
 }  // namespace column
 
@@ -64,21 +63,22 @@ absl::StatusOr<Task> TaskAt(const HotResult& rows, int row) {
   task.lease_until = rows.Timestamptz(row, column::kLeaseUntil);
   task.create_time = rows.Timestamptz(row, column::kCreatedAt);
   task.update_time = rows.Timestamptz(row, column::kUpdatedAt);
-  // Most tasks have neither.
+  // Most tasks have none of these.
   if (!rows.IsNull(row, column::kHeaders)) {
     PARLEY_ASSIGN_OR_RETURN(task.headers, HeadersFromJson(rows.Text(row, column::kHeaders)));
   }
   if (!rows.IsNull(row, column::kErrors)) {
     PARLEY_ASSIGN_OR_RETURN(task.errors, TaskErrorsFromJson(rows.Text(row, column::kErrors)));
   }
-  if (!rows.IsNull(row, column::kLocalDateTime)) {
-    PARLEY_ASSIGN_OR_RETURN(
-        task.local_time,
-        LocalTimeFromLabels({.date_time = TextAt(rows, row, column::kLocalDateTime),
-                             .time_zone = TextAt(rows, row, column::kTimeZone),
-                             .gap_policy = TextAt(rows, row, column::kGapPolicy),
-                             .fold_policy = TextAt(rows, row, column::kFoldPolicy),
-                             .resolution = TextAt(rows, row, column::kLocalResolution)}));
+  if (!rows.IsNull(row, column::kOptions)) {
+    PARLEY_ASSIGN_OR_RETURN(task.options, TaskOptionsFromJson(rows.Text(row, column::kOptions)));
+  }
+  if (!rows.IsNull(row, column::kConcurrencyKey)) {
+    task.concurrency_key = TextAt(rows, row, column::kConcurrencyKey);
+  }
+  if (!rows.IsNull(row, column::kScheduleId)) {
+    task.firing = {.schedule_id = rows.Bigint(row, column::kScheduleId),
+                   .fire_time = rows.Timestamptz(row, column::kFireAt)};
   }
   return task;
 }

@@ -43,15 +43,14 @@ std::vector<Value> Column(const std::vector<const CreateTaskParams*>& tasks, con
 }
 
 HotStep InsertStep(const std::vector<const CreateTaskParams*>& tasks,
-                   const std::vector<std::string>& headers) {
+                   const std::vector<std::string>& headers,
+                   const std::vector<std::string>& options) {
   const auto text = [&](const auto& get) { return Column<OptionalText>(tasks, get); };
   const auto number = [&](const auto& get) { return Column<std::int64_t>(tasks, get); };
   const auto time = [&](const auto& get) { return Column<std::optional<absl::Time>>(tasks, get); };
-  const auto local = [&](const auto& get) {
-    return text([&](const CreateTaskParams& params) -> OptionalText {
-      if (!params.task.local_time) return std::nullopt;
-      return get(*params.task.local_time);
-    });
+  const auto none_if_empty = [](absl::string_view value) -> OptionalText {
+    if (value.empty()) return std::nullopt;
+    return value;
   };
   const auto remembered = [&](std::string CreateTaskParams::*member) {
     return text([member](const CreateTaskParams& params) -> OptionalText {
@@ -60,6 +59,9 @@ HotStep InsertStep(const std::vector<const CreateTaskParams*>& tasks,
     });
   };
   using Params = CreateTaskParams;
+  std::vector<OptionalText> optional_options;
+  optional_options.reserve(options.size());
+  for (const std::string& one : options) optional_options.push_back(none_if_empty(one));
   HotParams values;
   values.TextArray(text([](const Params& p) -> OptionalText { return p.task.queue; }))
       .TextArray(text([](const Params& p) -> OptionalText { return p.task.name; }))
@@ -71,11 +73,8 @@ HotStep InsertStep(const std::vector<const CreateTaskParams*>& tasks,
       .TimestamptzArray(time([](const Params& p) { return p.task.expire_time; }))
       .BigintArray(number([](const Params& p) { return p.task.priority; }))
       .BigintArray(number([](const Params& p) { return p.task.max_attempts; }))
-      .TextArray(local([](const LocalTime& t) -> OptionalText { return t.date_time; }))
-      .TextArray(local([](const LocalTime& t) -> OptionalText { return t.time_zone; }))
-      .TextArray(local([](const LocalTime& t) -> OptionalText { return ToLabel(t.gap_policy); }))
-      .TextArray(local([](const LocalTime& t) -> OptionalText { return ToLabel(t.fold_policy); }))
-      .TextArray(local([](const LocalTime& t) -> OptionalText { return ToLabel(t.resolution); }))
+      .TextArray(optional_options)
+      .TextArray(text([&](const Params& p) { return none_if_empty(p.task.concurrency_key); }))
       .TextArray(remembered(&CreateTaskParams::request_id))
       .TextArray(remembered(&CreateTaskParams::fingerprint));
   return {&sql::task_hot::InsertTasks, std::move(values)};
@@ -94,14 +93,17 @@ class CreateBatch {
 
   std::vector<HotStep> Steps() const {
     std::vector<std::string> headers;
+    std::vector<std::string> options;
     headers.reserve(tasks_.size());
+    options.reserve(tasks_.size());
     std::vector<OptionalText> request_ids;
     for (const CreateTaskParams* params : tasks_) {
       headers.push_back(params->task.headers.empty() ? "{}"
                                                      : nlohmann::json(params->task.headers).dump());
+      options.push_back(TaskOptionsToJson(OptionsOf(params->task)));
       if (!params->request_id.empty()) request_ids.emplace_back(params->request_id);
     }
-    std::vector<HotStep> steps = {InsertStep(tasks_, headers)};
+    std::vector<HotStep> steps = {InsertStep(tasks_, headers, options)};
     if (!request_ids.empty()) {
       steps.push_back({&sql::task_hot::FindTaskRequests, HotParams().TextArray(request_ids)});
     }
@@ -128,7 +130,7 @@ class CreateBatch {
   };
 
   void ReadRows(const std::vector<HotResult>& results) {
-    enum InsertColumn { kPlace, kId, kRunAt, kCreatedAt };
+    enum InsertColumn { kPlace, kId, kRunAt, kCreatedAt, kMaxAttempts };
     ids_.assign(tasks_.size(), 0);
     const HotResult& rows = results.front();
     for (int row = 0; row < rows.rows(); ++row) {
@@ -139,7 +141,8 @@ class CreateBatch {
       } else {
         created_[id] = {.id = id,
                         .run_time = rows.Timestamptz(row, kRunAt),
-                        .create_time = rows.Timestamptz(row, kCreatedAt)};
+                        .create_time = rows.Timestamptz(row, kCreatedAt),
+                        .max_attempts = rows.Integer(row, kMaxAttempts)};
       }
     }
     if (results.size() < 2) return;

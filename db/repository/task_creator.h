@@ -26,9 +26,11 @@ struct CreateTaskParams {
 // Where a request led.
 struct CreatedTask {
   std::int64_t id = 0;
-  bool is_new = true;      // false: the request came before, and created this task then
-  absl::Time run_time;     // of a new one
-  absl::Time create_time;  // of a new one
+  bool is_new = true;  // false: the request came before, and created this task then
+  // Of a new one.
+  absl::Time run_time;
+  absl::Time create_time;
+  std::int32_t max_attempts = 0;
 };
 
 // Many callers' tasks share a commit. Thread-safe.

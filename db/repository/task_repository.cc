@@ -36,23 +36,22 @@ void AppendTimeBinds(const TaskTime& time, std::vector<Bind>& binds) {
   binds.emplace_back("run_at_s", run.seconds);
   binds.emplace_back("run_at_us", run.micros);
   binds.emplace_back("delay_us", absl::ToInt64Microseconds(time.delay));
-  std::optional<std::string> date_time, time_zone, gap, fold, resolution;
-  if (time.local_time) {
-    date_time = time.local_time->date_time;
-    time_zone = time.local_time->time_zone;
-    gap = std::string(ToLabel(time.local_time->gap_policy));
-    fold = std::string(ToLabel(time.local_time->fold_policy));
-    resolution = std::string(ToLabel(time.local_time->resolution));
-  }
-  binds.emplace_back("local_date_time", date_time);
-  binds.emplace_back("time_zone", time_zone);
-  binds.emplace_back("gap_policy", gap);
-  binds.emplace_back("fold_policy", fold);
-  binds.emplace_back("local_resolution", resolution);
+}
+
+// Null for an empty text.
+std::optional<std::string> TextOrNull(std::string text) {
+  if (text.empty()) return std::nullopt;
+  return text;
 }
 
 std::vector<Bind> NewTaskBinds(std::int64_t id, const NewTask& task) {
   const SplitTime expires = Split(task.expire_time);
+  std::optional<std::int64_t> schedule_id;
+  SplitTime fire;
+  if (task.firing) {
+    schedule_id = task.firing->schedule_id;
+    fire = Split(task.firing->fire_time);
+  }
   std::vector<Bind> binds = {{"id", id},
                              {"queue", task.queue},
                              {"name", task.name},
@@ -61,7 +60,12 @@ std::vector<Bind> NewTaskBinds(std::int64_t id, const NewTask& task) {
                              {"expires_at_s", expires.seconds},
                              {"expires_at_us", expires.micros},
                              {"priority", task.priority},
-                             {"max_attempts", task.max_attempts}};
+                             {"max_attempts", task.max_attempts},
+                             {"options", TextOrNull(TaskOptionsToJson(OptionsOf(task)))},
+                             {"concurrency_key", TextOrNull(task.concurrency_key)},
+                             {"schedule_id", schedule_id},
+                             {"fire_at_s", fire.seconds},
+                             {"fire_at_us", fire.micros}};
   AppendTimeBinds(task, binds);
   return binds;
 }
@@ -99,7 +103,9 @@ absl::StatusOr<Task> Cancel(Session& session, std::int64_t id) {
 }
 
 absl::StatusOr<Task> Reschedule(Session& session, std::int64_t id, const TaskTime& time) {
-  std::vector<Bind> binds = {{"id", id}};
+  std::optional<std::string> local_time;
+  if (time.local_time) local_time = ToJson(*time.local_time);
+  std::vector<Bind> binds = {{"id", id}, {"local_time", local_time}};
   AppendTimeBinds(time, binds);
   PARLEY_ASSIGN_OR_RETURN(
       const std::optional<IdRow> moved,

@@ -50,8 +50,6 @@ class TaskRepository {
   // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_PENDING.
   absl::StatusOr<Task> RescheduleTask(std::int64_t id, const TaskTime& time, absl::Time deadline);
 
-  using LeaseKey = parley::LeaseKey;
-  using AttemptEnd = parley::AttemptEnd;
   // The next four: NOT_FOUND, reason TASK_NOT_FOUND; ABORTED, reason LEASE_LOST, if the token is
   // not that of the task's lease: nothing has changed.
 
@@ -64,7 +62,8 @@ class TaskRepository {
   // RUNNING -> PENDING, DEAD, or CANCELLED if that was asked for.
   absl::StatusOr<Task> EndAttempt(const AttemptEnd& end, absl::Time deadline);
 
-  // The lease ends `lease_duration` from now. See also ExtendLeases.
+  // The lease ends `lease_duration` from now, or at the end of the task's run timeout. See also
+  // ExtendLeases.
   absl::StatusOr<Task> ExtendLease(const LeaseKey& lease, absl::Duration lease_duration,
                                    absl::Time deadline);
 
@@ -84,6 +83,7 @@ class TaskRepository {
   struct RunningTask {
     std::string token;
     bool cancel_requested = false;
+    absl::Duration left;  // of the lease
   };
   struct Extension {
     LeaseKey lease;
@@ -98,7 +98,7 @@ class TaskRepository {
       const std::vector<std::int64_t>& ids, absl::Time deadline);
 
   // RUNNING -> PENDING, due now, or DEAD or CANCELLED, for at most `max_tasks` tasks whose leases
-  // have run out.
+  // have run out. Those whose run timeout is over rest as those that failed.
   absl::StatusOr<std::vector<Moved>> RescueExpired(std::int32_t max_tasks, absl::Time deadline);
 
   // PENDING -> EXPIRED for at most `max_tasks` tasks whose expire_time is over. Returns how many.

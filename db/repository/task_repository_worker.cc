@@ -1,5 +1,4 @@
 // The part of TaskRepository that workers need.
-#include <cmath>
 #include <map>
 #include <optional>
 #include <utility>
@@ -15,9 +14,6 @@
 
 namespace parley::db {
 namespace {
-
-using AttemptEnd = TaskRepository::AttemptEnd;
-using LeaseKey = TaskRepository::LeaseKey;
 
 absl::Status LeaseLost(std::int64_t id) {
   return Error(absl::StatusCode::kAborted, reason::kLeaseLost,
@@ -36,7 +32,8 @@ using Running = std::map<std::int64_t, TaskRepository::RunningTask>;
 
 Running RunningOf(std::vector<LeaseRow> rows) {
   Running running;
-  for (LeaseRow& row : rows) running[row.id] = {std::move(row.token), row.cancel_requested};
+  for (LeaseRow& row : rows)
+    running[row.id] = {std::move(row.token), row.cancel_requested, row.left};
   return running;
 }
 
@@ -62,6 +59,8 @@ absl::string_view LabelOf(AttemptEnd::Kind kind) {
   switch (kind) {
     case AttemptEnd::Kind::kFailed:
       return "failed";
+    case AttemptEnd::Kind::kAbandoned:
+      return "abandoned";
     case AttemptEnd::Kind::kFailedForGood:
       return "final";
     case AttemptEnd::Kind::kReleased:
@@ -73,27 +72,20 @@ absl::string_view LabelOf(AttemptEnd::Kind kind) {
 // Those whose leases are not lost.
 absl::StatusOr<std::vector<TaskRepository::Moved>> End(Session& session,
                                                        const std::vector<AttemptEnd>& ends) {
-  constexpr double kMillion = 1e6;
-  std::vector<std::int64_t> ids, first_us, longest_us, factors;
+  std::vector<std::int64_t> ids;
   std::vector<std::string> tokens, kinds, errors;
   for (const AttemptEnd& end : ends) {
     ids.push_back(end.lease.task_id);
     tokens.push_back(end.lease.token);
     kinds.emplace_back(LabelOf(end.kind));
     errors.push_back(end.error);
-    first_us.push_back(absl::ToInt64Microseconds(end.first_rest));
-    longest_us.push_back(absl::ToInt64Microseconds(end.longest_rest));
-    factors.push_back(std::llround(end.rest_factor * kMillion));
   }
   PARLEY_ASSIGN_OR_RETURN(
       std::vector<MovedTaskRow> rows,
       session.Query<MovedTaskRow>(sql::task::EndAttempts, {{"ids", ArrayLiteral(ids)},
                                                            {"tokens", ArrayLiteral(tokens)},
                                                            {"kinds", ArrayLiteral(kinds)},
-                                                           {"errors", ArrayLiteral(errors)},
-                                                           {"first_us", ArrayLiteral(first_us)},
-                                                           {"longest_us", ArrayLiteral(longest_us)},
-                                                           {"factors", ArrayLiteral(factors)}}));
+                                                           {"errors", ArrayLiteral(errors)}}));
   std::vector<TaskRepository::Moved> moved;
   moved.reserve(rows.size());
   for (MovedTaskRow& row : rows) moved.push_back({row.id, std::move(row.queue), row.state});
@@ -168,20 +160,27 @@ absl::StatusOr<std::map<std::int64_t, TaskRepository::RunningTask>> TaskReposito
 
 absl::StatusOr<std::vector<TaskRepository::Moved>> TaskRepository::RescueExpired(
     std::int32_t max_tasks, absl::Time deadline) {
-  return RunTransaction(
-      pool_, deadline, OnLostCommit::kSafeToRetry,
-      [&](Session& session) -> absl::StatusOr<std::vector<Moved>> {
-        PARLEY_ASSIGN_OR_RETURN(
-            const std::vector<LeaseRow> expired,
-            session.Query<LeaseRow>(sql::task::LockExpiredLeases, {{"max_tasks", max_tasks}}));
-        if (expired.empty()) return std::vector<Moved>();
-        std::vector<AttemptEnd> ends;
-        ends.reserve(expired.size());
-        for (const LeaseRow& lease : expired) {
-          ends.push_back({.lease = {lease.id, lease.token}, .error = "the lease ran out"});
-        }
-        return End(session, ends);
-      });
+  return RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
+                        [&](Session& session) -> absl::StatusOr<std::vector<Moved>> {
+                          PARLEY_ASSIGN_OR_RETURN(
+                              const std::vector<ExpiredLeaseRow> expired,
+                              session.Query<ExpiredLeaseRow>(sql::task::LockExpiredLeases,
+                                                             {{"max_tasks", max_tasks}}));
+                          if (expired.empty()) return std::vector<Moved>();
+                          std::vector<AttemptEnd> ends;
+                          ends.reserve(expired.size());
+                          for (const ExpiredLeaseRow& lease : expired) {
+                            AttemptEnd end = {.lease = {lease.id, lease.token},
+                                              .kind = AttemptEnd::Kind::kAbandoned,
+                                              .error = "the lease ran out"};
+                            if (lease.timed_out) {
+                              end.kind = AttemptEnd::Kind::kFailed;
+                              end.error = "the run timeout is over";
+                            }
+                            ends.push_back(std::move(end));
+                          }
+                          return End(session, ends);
+                        });
 }
 
 absl::StatusOr<std::int64_t> TaskRepository::ExpireTasks(std::int32_t max_tasks,

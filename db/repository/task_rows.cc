@@ -40,14 +40,63 @@ T ValueOrThrow(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-std::optional<LocalTime> ReadLocalTime(const soci::values& values) {
-  if (values.get_indicator("local_date_time") == soci::i_null) return std::nullopt;
-  return ValueOrThrow(
-      LocalTimeFromLabels({.date_time = values.get<std::string>("local_date_time"),
-                           .time_zone = values.get<std::string>("time_zone"),
-                           .gap_policy = values.get<std::string>("gap_policy"),
-                           .fold_policy = values.get<std::string>("fold_policy"),
-                           .resolution = values.get<std::string>("local_resolution")}));
+using Json = nlohmann::json;
+
+std::optional<absl::Duration> DurationAt(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return std::nullopt;
+  return absl::Microseconds(found->get<std::int64_t>());
+}
+
+std::optional<double> NumberAt(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return std::nullopt;
+  return found->get<double>();
+}
+
+LocalTime LocalTimeFrom(const Json& json) {
+  const auto text = [&](const char* key) { return json.at(key).get<std::string>(); };
+  return {.date_time = text("date_time"),
+          .time_zone = text("time_zone"),
+          .gap_policy = FromLabel<GapPolicy>(kGapPolicies, text("gap_policy")),
+          .fold_policy = FromLabel<FoldPolicy>(kFoldPolicies, text("fold_policy")),
+          .resolution = LocalTimeResolutionFromLabel(text("resolution"))};
+}
+
+RetryPolicy RetryPolicyFrom(const Json& json) {
+  return {.first = DurationAt(json, "first_us"),
+          .longest = DurationAt(json, "longest_us"),
+          .multiplier = NumberAt(json, "multiplier"),
+          .jitter = NumberAt(json, "jitter")};
+}
+
+Json JsonOf(const LocalTime& time) {
+  return {{"date_time", time.date_time},
+          {"time_zone", time.time_zone},
+          {"gap_policy", ToLabel(time.gap_policy)},
+          {"fold_policy", ToLabel(time.fold_policy)},
+          {"resolution", ToLabel(time.resolution)}};
+}
+
+Json JsonOf(const RetryPolicy& policy) {
+  Json json = Json::object();
+  if (policy.first) json["first_us"] = absl::ToInt64Microseconds(*policy.first);
+  if (policy.longest) json["longest_us"] = absl::ToInt64Microseconds(*policy.longest);
+  if (policy.multiplier) json["multiplier"] = *policy.multiplier;
+  if (policy.jitter) json["jitter"] = *policy.jitter;
+  return json;
+}
+
+// What `read` makes of a JSON text. INTERNAL for what this version does not write.
+template <class T>
+absl::StatusOr<T> FromJson(absl::string_view text, T (*read)(const Json&)) {
+  try {
+    return read(Json::parse(text.begin(), text.end()));
+  } catch (const Json::exception&) {
+    return InternalError("a task's row holds JSON that this version does not write");
+  } catch (const soci::soci_error& error) {
+    return InternalError(error.what());
+  }
 }
 
 }  // namespace
@@ -95,17 +144,40 @@ absl::StatusOr<std::vector<TaskError>> TaskErrorsFromJson(absl::string_view json
   return result;
 }
 
-absl::StatusOr<LocalTime> LocalTimeFromLabels(LocalTimeLabels labels) {
-  try {
-    return LocalTime{.date_time = std::move(labels.date_time),
-                     .time_zone = std::move(labels.time_zone),
-                     .gap_policy = FromLabel<GapPolicy>(kGapPolicies, labels.gap_policy),
-                     .fold_policy = FromLabel<FoldPolicy>(kFoldPolicies, labels.fold_policy),
-                     .resolution = LocalTimeResolutionFromLabel(labels.resolution)};
-  } catch (const soci::soci_error& error) {
-    return InternalError(error.what());
-  }
+absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json) {
+  return FromJson<TaskOptions>(json, [](const Json& options) {
+    TaskOptions result;
+    if (const auto found = options.find("local_time"); found != options.end()) {
+      result.local_time = LocalTimeFrom(*found);
+    }
+    if (const auto found = options.find("retry"); found != options.end()) {
+      result.retry = RetryPolicyFrom(*found);
+    }
+    result.run_timeout = DurationAt(options, "run_timeout_us");
+    return result;
+  });
 }
+
+absl::StatusOr<RetryPolicy> RetryPolicyFromJson(absl::string_view json) {
+  return FromJson<RetryPolicy>(json, RetryPolicyFrom);
+}
+
+std::string TaskOptionsToJson(const TaskOptions& options) {
+  Json json = Json::object();
+  if (options.local_time) json["local_time"] = JsonOf(*options.local_time);
+  if (options.retry != RetryPolicy()) json["retry"] = JsonOf(options.retry);
+  if (options.run_timeout) {
+    json["run_timeout_us"] = absl::ToInt64Microseconds(*options.run_timeout);
+  }
+  return json.empty() ? "" : json.dump();
+}
+
+TaskOptions OptionsOf(const NewTask& task) {
+  return {.local_time = task.local_time, .retry = task.retry, .run_timeout = task.run_timeout};
+}
+
+std::string ToJson(const LocalTime& time) { return JsonOf(time).dump(); }
+std::string ToJson(const RetryPolicy& policy) { return JsonOf(policy).dump(); }
 
 TaskState ReadTaskState(const soci::values& values) {
   return FromLabel<TaskState>(kStates, values.get<std::string>("state"));
@@ -135,7 +207,13 @@ TaskRow ReadTaskRow(const soci::values& values) {
   task.result = absl::HexStringToBytes(values.get<std::string>("result"));
   task.create_time = TimeColumn(values, "created_at");
   task.update_time = TimeColumn(values, "updated_at");
-  task.local_time = ReadLocalTime(values);
+  if (const auto options = OptionalTextColumn(values, "options")) {
+    task.options = ValueOrThrow(TaskOptionsFromJson(*options));
+  }
+  task.concurrency_key = OptionalTextColumn(values, "concurrency_key").value_or("");
+  if (const auto fire_time = OptionalTime(values, "fire_at")) {
+    task.firing = {.schedule_id = values.get<long long>("schedule_id"), .fire_time = *fire_time};
+  }
   row.lease_token = ReadLeaseToken(values);
   return row;
 }

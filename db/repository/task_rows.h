@@ -30,14 +30,13 @@ LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label);
 // What is stored in a task's columns. INTERNAL for what this version does not write.
 absl::StatusOr<std::map<std::string, std::string>> HeadersFromJson(absl::string_view json);
 absl::StatusOr<std::vector<TaskError>> TaskErrorsFromJson(absl::string_view json);
-struct LocalTimeLabels {
-  std::string date_time;
-  std::string time_zone;
-  std::string gap_policy;
-  std::string fold_policy;
-  std::string resolution;
-};
-absl::StatusOr<LocalTime> LocalTimeFromLabels(LocalTimeLabels labels);
+absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json);
+absl::StatusOr<RetryPolicy> RetryPolicyFromJson(absl::string_view json);
+// Empty if there is nothing to be stored.
+std::string TaskOptionsToJson(const TaskOptions& options);
+TaskOptions OptionsOf(const NewTask& task);
+std::string ToJson(const LocalTime& time);
+std::string ToJson(const RetryPolicy& policy);
 
 struct TaskRow {
   Task task;
@@ -63,6 +62,14 @@ struct LeaseRow {
   std::int64_t id = 0;
   std::string token;
   bool cancel_requested = false;
+  absl::Duration left;
+};
+
+// A lease that has run out.
+struct ExpiredLeaseRow {
+  std::int64_t id = 0;
+  std::string token;
+  bool timed_out = false;  // the task's run timeout is over
 };
 
 // Reads the columns of a whole task. Throws soci_error if the row holds what the code does not
@@ -124,6 +131,17 @@ struct type_conversion<parley::db::LeaseRow> {
     out.id = row.get<long long>("id");
     out.token = parley::db::ReadLeaseToken(row);
     out.cancel_requested = row.get<int>("cancel_requested") != 0;
+    out.left = absl::Microseconds(row.get<long long>("left_us"));
+  }
+};
+
+template <>
+struct type_conversion<parley::db::ExpiredLeaseRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::ExpiredLeaseRow& out) {
+    out.id = row.get<long long>("id");
+    out.token = parley::db::ReadLeaseToken(row);
+    out.timed_out = row.get<int>("timed_out") != 0;
   }
 };
 

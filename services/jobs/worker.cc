@@ -20,10 +20,6 @@ constexpr absl::Duration kAfterLostRace = absl::Milliseconds(5);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
 constexpr std::int32_t kRescueBatch = 500;
-// How long a task rests after its first failed attempt, and at most.
-constexpr absl::Duration kFirstRest = absl::Seconds(1);
-constexpr absl::Duration kLongestRest = absl::Minutes(5);
-constexpr double kRestJitter = 0.1;
 // How far ahead the history has room for tasks that end, and how often that is seen to.
 constexpr std::int32_t kHistoryDays = 7;
 constexpr absl::Duration kHistoryInterval = absl::Hours(1);
@@ -161,28 +157,17 @@ void Worker::Settle(const Job& job, const Outcome& outcome) {
   switch (outcome.kind) {
     case Outcome::Kind::kEnded:
       return;
-    case Outcome::Kind::kRetry: {
-      double random = 0;
-      {
-        MutexLock lock(mutex_);
-        random = absl::Uniform(random_, 0.0, 1.0);
-      }
+    case Outcome::Kind::kRetry:
       settled = tasks_
                     .EndAttempt({.lease = job.lease,
-                                 .error = std::string(CutText(outcome.error, kMaxErrorBytes)),
-                                 .first_rest = kFirstRest,
-                                 .longest_rest = kLongestRest,
-                                 .rest_factor = 1 + kRestJitter * (2 * random - 1)},
+                                 .error = std::string(CutText(outcome.error, kMaxErrorBytes))},
                                 deadline)
                     .status();
       break;
-    }
     case Outcome::Kind::kReleased:
-      settled = tasks_
-                    .EndAttempt({.lease = job.lease,
-                                 .kind = db::TaskRepository::AttemptEnd::Kind::kReleased},
-                                deadline)
-                    .status();
+      settled =
+          tasks_.EndAttempt({.lease = job.lease, .kind = AttemptEnd::Kind::kReleased}, deadline)
+              .status();
       if (settled.ok()) settled = tasks_.NotifyQueues({options_.queue}, deadline);
       break;
   }

@@ -26,7 +26,7 @@ namespace parley::jobs {
 // A task in the hands of a handler.
 struct Job {
   Task task;
-  db::TaskRepository::LeaseKey lease;
+  LeaseKey lease;
   // Until when nobody else gets the task, by this process's clock, if the lease is not extended:
   // what must not happen twice has to be committed before it.
   absl::Time lease_until;

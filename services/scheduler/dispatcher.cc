@@ -238,7 +238,7 @@ void Dispatcher::Ask(const std::vector<WaitingRoom::Question>& questions) {
 }
 
 void Dispatcher::Release(const std::vector<Task>& tasks, const std::string& token) {
-  using End = db::TaskRepository::AttemptEnd;
+  using End = AttemptEnd;
   std::vector<End> ends;
   ends.reserve(tasks.size());
   for (const Task& task : tasks) {

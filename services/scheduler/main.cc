@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 
-#include "absl/random/random.h"
 #include "absl/strings/string_view.h"
 #include "base/local_time.h"
 #include "db/core/listener.h"
@@ -79,10 +78,7 @@ int main(int argc, char** argv) {
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
   db::TaskAcker acker(*dsn, {});
   const scheduler::WorkerParts workers = {
-      .tasks = tasks, .acker = acker, .dispatcher = dispatcher, .executor = executor, .random = [] {
-        thread_local absl::BitGen random;
-        return absl::Uniform(random, 0.0, 1.0);
-      }};
+      .tasks = tasks, .acker = acker, .dispatcher = dispatcher, .executor = executor};
   scheduler::WorkHub hub(workers);
   scheduler::SchedulerService scheduler_service(scheduler_calls,
                                                 {.tasks = tasks,

@@ -70,7 +70,9 @@ void SchedulerService::Create(const runtime::Call& call, const pb::CreateTaskReq
     if (!created.ok()) return done(created.status());
     if (!created->is_new) return AnswerWithEarlier(call, created->id, done);
     parts_.dispatcher.TaskReady(task.queue, created->run_time - created->create_time);
-    done(ToProto(TaskAsCreated(task, created->id, created->run_time, created->create_time)));
+    Task shown = TaskAsCreated(task, created->id, created->run_time, created->create_time);
+    shown.max_attempts = created->max_attempts;
+    done(ToProto(shown));
   };
   std::vector<db::CreateTaskParams> tasks;
   tasks.push_back(std::move(params));

@@ -1,5 +1,6 @@
 #include "services/scheduler/task_convert.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -45,6 +46,18 @@ std::string WhenAsText(const pb::CreateTaskRequest& request) {
   return "now";
 }
 
+std::string TextOf(const google::protobuf::Duration& duration) {
+  return absl::StrCat(duration.seconds(), " ", duration.nanos());
+}
+
+std::string TextOf(const pb::RetryPolicy& policy) {
+  return absl::StrCat(
+      policy.has_initial_backoff() ? TextOf(policy.initial_backoff()) : "", ",",
+      policy.has_max_backoff() ? TextOf(policy.max_backoff()) : "", ",",
+      policy.has_backoff_multiplier() ? absl::StrCat(policy.backoff_multiplier()) : "", ",",
+      policy.has_jitter() ? absl::StrCat(policy.jitter()) : "");
+}
+
 // What the two requests that say when to run have in common.
 template <class Request>
 TaskTime TimeFromProto(const Request& request, Violations& violations) {
@@ -86,10 +99,41 @@ pb::Task ToProto(const Task& task) {
   result.set_result(task.result);
   *result.mutable_create_time() = runtime::ToTimestamp(task.create_time);
   *result.mutable_update_time() = runtime::ToTimestamp(task.update_time);
-  if (task.local_time) {
-    *result.mutable_local_time() = jobs::ToProto(*task.local_time);
-    result.set_local_time_resolution(jobs::ToProto(task.local_time->resolution));
+  if (const auto& local_time = task.options.local_time) {
+    *result.mutable_local_time() = jobs::ToProto(*local_time);
+    result.set_local_time_resolution(jobs::ToProto(local_time->resolution));
   }
+  if (task.options.retry != RetryPolicy()) {
+    *result.mutable_retry_policy() = ToProto(task.options.retry);
+  }
+  if (task.options.run_timeout) {
+    *result.mutable_run_timeout() = runtime::ToDuration(*task.options.run_timeout);
+  }
+  result.set_concurrency_key(task.concurrency_key);
+  return result;
+}
+
+pb::RetryPolicy ToProto(const RetryPolicy& policy) {
+  pb::RetryPolicy result;
+  if (policy.first) *result.mutable_initial_backoff() = runtime::ToDuration(*policy.first);
+  if (policy.longest) *result.mutable_max_backoff() = runtime::ToDuration(*policy.longest);
+  if (policy.multiplier) result.set_backoff_multiplier(*policy.multiplier);
+  if (policy.jitter) result.set_jitter(*policy.jitter);
+  return result;
+}
+
+RetryPolicy FromProto(const pb::RetryPolicy& policy, Violations& violations) {
+  RetryPolicy result;
+  if (policy.has_initial_backoff()) {
+    result.first =
+        DurationFromProto("retry_policy.initial_backoff", policy.initial_backoff(), violations);
+  }
+  if (policy.has_max_backoff()) {
+    result.longest =
+        DurationFromProto("retry_policy.max_backoff", policy.max_backoff(), violations);
+  }
+  if (policy.has_backoff_multiplier()) result.multiplier = policy.backoff_multiplier();
+  if (policy.has_jitter()) result.jitter = policy.jitter();
   return result;
 }
 
@@ -107,7 +151,9 @@ Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,
   created.max_attempts = task.max_attempts;
   created.create_time = create_time;
   created.update_time = create_time;
-  created.local_time = task.local_time;
+  created.options = {
+      .local_time = task.local_time, .retry = task.retry, .run_timeout = task.run_timeout};
+  created.concurrency_key = task.concurrency_key;
   return created;
 }
 
@@ -123,6 +169,11 @@ NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations) 
   if (request.has_expire_time()) {
     task.expire_time = runtime::FromTimestamp("expire_time", request.expire_time(), violations);
   }
+  task.retry = FromProto(request.retry_policy(), violations);
+  if (request.has_run_timeout()) {
+    task.run_timeout = DurationFromProto("run_timeout", request.run_timeout(), violations);
+  }
+  task.concurrency_key = request.concurrency_key();
   return task;
 }
 
@@ -181,13 +232,10 @@ void CheckWorkRequest(const pb::WorkRequest& request, Violations& violations) {
   check_keys("releases", request.releases(), [](const auto& /*release*/) {});
 }
 
-AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request, double random) {
+AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request) {
   return {.lease = {request.task_id(), request.lease_token()},
           .kind = request.for_good() ? AttemptEnd::Kind::kFailedForGood : AttemptEnd::Kind::kFailed,
-          .error = request.error(),
-          .first_rest = kFirstRest,
-          .longest_rest = kLongestRest,
-          .rest_factor = 1 + kRestJitter * (2 * random - 1)};
+          .error = request.error()};
 }
 
 void AddLeases(const LeasedTasks& leased, google::protobuf::RepeatedPtrField<pb::Lease>& out) {
@@ -195,7 +243,8 @@ void AddLeases(const LeasedTasks& leased, google::protobuf::RepeatedPtrField<pb:
     pb::Lease& lease = *out.Add();
     *lease.mutable_task() = ToProto(task);
     lease.set_lease_token(leased.token);
-    *lease.mutable_lease_duration() = runtime::ToDuration(leased.lease_left);
+    *lease.mutable_lease_duration() = runtime::ToDuration(
+        std::min(leased.lease_left, task.options.run_timeout.value_or(leased.lease_left)));
   }
 }
 
@@ -239,10 +288,18 @@ std::string FingerprintOf(const pb::CreateTaskRequest& request) {
       Fingerprint({"CreateTask", request.queue(), request.name(), request.payload(), headers_digest,
                    WhenAsText(request), absl::StrCat(request.priority()),
                    absl::StrCat(request.max_attempts())});
-  if (!request.has_expire_time()) return fingerprint;
-  // A field that came later: requests without it keep the digest under which they are remembered.
-  return Fingerprint({fingerprint, absl::StrCat(request.expire_time().seconds(), " ",
-                                                request.expire_time().nanos())});
+  // Fields that came later: requests without them keep the digest under which they are remembered.
+  const auto add = [&](absl::string_view what) { fingerprint = Fingerprint({fingerprint, what}); };
+  if (request.has_expire_time()) {
+    add(absl::StrCat(request.expire_time().seconds(), " ", request.expire_time().nanos()));
+  }
+  if (request.has_retry_policy())
+    add(absl::StrCat("retry_policy ", TextOf(request.retry_policy())));
+  if (request.has_run_timeout()) add(absl::StrCat("run_timeout ", TextOf(request.run_timeout())));
+  if (!request.concurrency_key().empty()) {
+    add(absl::StrCat("concurrency_key ", request.concurrency_key()));
+  }
+  return fingerprint;
 }
 
 }  // namespace parley::scheduler

@@ -23,6 +23,7 @@ namespace parley::scheduler {
 namespace pb = ::parley::scheduler::v1;
 
 pb::Task ToProto(const Task& task);
+pb::RetryPolicy ToProto(const RetryPolicy& policy);
 
 // A task that has just been created of `task`.
 Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,
@@ -32,6 +33,8 @@ Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,
 // `violations`; the rest is for the rules to judge.
 NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations);
 TaskTime FromProto(const pb::RescheduleTaskRequest& request, Violations& violations);
+// As the field `retry_policy` of a request.
+RetryPolicy FromProto(const pb::RetryPolicy& policy, Violations& violations);
 LeaseRequest FromProto(const pb::LeaseTasksRequest& request, Violations& violations);
 std::optional<TaskState> FilterFromProto(pb::TaskState state, Violations& violations);
 // A valid lease duration in place of what is not in a Duration's range: one violation is enough.
@@ -48,8 +51,7 @@ struct WorkDemand {
 WorkDemand FromProto(const pb::WorkHello& hello, Violations& violations);
 // Checks all that a frame tells of tasks.
 void CheckWorkRequest(const pb::WorkRequest& request, Violations& violations);
-// `random` (0 <= random < 1) is for the jitter of the rest.
-AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request, double random);
+AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request);
 void AddLeases(const LeasedTasks& leased, google::protobuf::RepeatedPtrField<pb::Lease>& out);
 
 // A digest of what the caller asked for, as it was put: a delay, not the instant it leads to.

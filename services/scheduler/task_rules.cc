@@ -22,17 +22,20 @@ constexpr std::size_t kMaxHeaders = 64;
 constexpr std::size_t kMaxHeaderName = 256;
 constexpr std::size_t kShownHeaderName = 64;  // bytes of it in a field path
 constexpr std::size_t kMaxHeaderBytes = std::size_t{16} << 10;
+constexpr std::size_t kMaxConcurrencyKey = 128;
 constexpr std::size_t kMaxError = 1024;
 constexpr std::size_t kMaxResult = std::size_t{256} << 10;
 constexpr std::int32_t kMaxRedrive = 1000;
 constexpr std::size_t kTokenSize = 32;
 constexpr std::size_t kMaxLeaseQueues = 20;
 constexpr std::int32_t kMaxPriority = 9;
-constexpr std::int32_t kDefaultAttempts = 10;
 constexpr std::int32_t kMaxAttempts = 100;
 constexpr std::int32_t kMaxLeaseTasks = 100;
 constexpr std::int32_t kDefaultPage = 20;
 constexpr std::int32_t kMaxPage = 100;
+const absl::Duration kMaxRunTimeout = absl::Hours(24) * 30;
+const absl::Duration kMaxBackoff = absl::Hours(24) * 30;
+constexpr double kMaxMultiplier = 10;
 const absl::Duration kMaxDelay = absl::Hours(24) * 3653;  // ten years, leap days included
 
 void CheckQueue(absl::string_view field, absl::string_view queue, Violations& violations) {
@@ -74,14 +77,35 @@ void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& v
   if (task.priority < 0 || task.priority > kMaxPriority) {
     violations.Add("priority", "must be 0 to 9");
   }
-  if (task.max_attempts == 0) task.max_attempts = kDefaultAttempts;
   if (task.max_attempts < 0 || task.max_attempts > kMaxAttempts) {
-    violations.Add("max_attempts", "must be 1 to 100, or 0 for 10");
+    violations.Add("max_attempts", "must be 1 to 100, or 0 for what the queue says");
   }
+  CheckRetryPolicy(task.retry, violations);
+  if (task.run_timeout && (*task.run_timeout < kMinLease || *task.run_timeout > kMaxRunTimeout)) {
+    violations.Add("run_timeout", "must be 1 s to 30 days");
+  }
+  CheckText("concurrency_key", task.concurrency_key, {.max = kMaxConcurrencyKey}, violations);
   if (task.expire_time) {
     task.expire_time = absl::FromUnixMicros(absl::ToUnixMicros(*task.expire_time));
   }
   PrepareTaskTime(default_zone, task, violations);
+}
+
+void CheckRetryPolicy(const RetryPolicy& policy, Violations& violations) {
+  const auto check = [&](absl::string_view field, const std::optional<absl::Duration>& backoff) {
+    if (backoff && (*backoff < absl::ZeroDuration() || *backoff > kMaxBackoff)) {
+      violations.Add(field, "must be 0 to 30 days");
+    }
+  };
+  check("retry_policy.initial_backoff", policy.first);
+  check("retry_policy.max_backoff", policy.longest);
+  // Negated, so that what is no number is refused too.
+  if (policy.multiplier && !(*policy.multiplier >= 1 && *policy.multiplier <= kMaxMultiplier)) {
+    violations.Add("retry_policy.backoff_multiplier", "must be 1 to 10");
+  }
+  if (policy.jitter && !(*policy.jitter >= 0 && *policy.jitter <= 1)) {
+    violations.Add("retry_policy.jitter", "must be 0 to 1");
+  }
 }
 
 void PrepareTaskTime(absl::string_view default_zone, TaskTime& time, Violations& violations) {

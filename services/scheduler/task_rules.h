@@ -19,10 +19,11 @@ inline constexpr absl::Duration kDefaultLease = absl::Seconds(30);
 inline constexpr absl::Duration kMinLease = absl::Seconds(1);
 inline constexpr absl::Duration kMaxLease = absl::Hours(1);
 
-// Checks a task that is to be created and makes it ready: max_attempts gets its default,
-// expire_time the precision that is stored, and a local time becomes run_time (`default_zone`
-// stands for an empty zone).
+// Checks a task that is to be created and makes it ready: expire_time gets the precision that is
+// stored, and a local time becomes run_time (`default_zone` stands for an empty zone).
 void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& violations);
+// Of a task, or of a queue; fields of `retry_policy`.
+void CheckRetryPolicy(const RetryPolicy& policy, Violations& violations);
 // The same for the time that a task is given later.
 void PrepareTaskTime(absl::string_view default_zone, TaskTime& time, Violations& violations);
 
@@ -55,11 +56,5 @@ void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& vi
 
 // Whether `text` is a number of days for which the history may be kept.
 bool IsHistoryDays(const std::string& text);
-
-// How long a task rests after its first failed attempt, and at most; and how much of it more or
-// less at random, so that tasks that failed together are not tried together.
-inline constexpr absl::Duration kFirstRest = absl::Seconds(1);
-inline constexpr absl::Duration kLongestRest = absl::Hours(1);
-inline constexpr double kRestJitter = 0.1;
 
 }  // namespace parley::scheduler

@@ -171,7 +171,7 @@ void WorkSession::OnOver() {
     for (const auto& [id, token] : std::exchange(held_, {})) {
       const bool released = release_ || unsent.contains(id);
       ends.push_back({.lease = {id, token},
-                      .kind = released ? AttemptEnd::Kind::kReleased : AttemptEnd::Kind::kFailed,
+                      .kind = released ? AttemptEnd::Kind::kReleased : AttemptEnd::Kind::kAbandoned,
                       .error = released ? "" : "the worker's stream broke"});
     }
   }
@@ -323,7 +323,7 @@ void WorkSession::OnAcked(const std::vector<LeaseKey>& leases,
 void WorkSession::EndAttempts(const pb::WorkRequest& request) {
   std::vector<AttemptEnd> ends;
   for (const pb::FailTaskRequest& fail : request.fails()) {
-    ends.push_back(ToAttemptEnd(fail, parts_.random()));
+    ends.push_back(ToAttemptEnd(fail));
   }
   for (const pb::ReleaseTaskRequest& release : request.releases()) {
     ends.push_back(
@@ -390,10 +390,14 @@ void WorkSession::OnExtended(const std::vector<Extension>& extensions) {
     const LeaseKey& lease = extension.lease;
     absl::Status status = running.status();
     bool cancel = false;
+    absl::Duration left;
     if (running.ok()) {
       const auto found = running->find(lease.task_id);
       const bool held = found != running->end() && found->second.token == lease.token;
-      if (held) cancel = found->second.cancel_requested;
+      if (held) {
+        cancel = found->second.cancel_requested;
+        left = found->second.left;
+      }
       if (!held) status = parts_.tasks.WhyNotHeld(lease, deadline);
     }
     MutexLock lock(mutex_);
@@ -403,8 +407,7 @@ void WorkSession::OnExtended(const std::vector<Extension>& extensions) {
     }
     pb::WorkResponse::Extended& extended = *out_.add_extended();
     extended.set_task_id(lease.task_id);
-    *extended.mutable_lease_duration() =
-        runtime::ToDuration(extension.duration - (absl::Now() - asked));
+    *extended.mutable_lease_duration() = runtime::ToDuration(left - (absl::Now() - asked));
     if (cancel && told_to_cancel_.insert(lease.task_id).second) {
       out_.add_cancel_task_ids(lease.task_id);
     }

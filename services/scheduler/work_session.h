@@ -29,8 +29,6 @@ struct WorkerParts {
   db::TaskAcker& acker;
   Dispatcher& dispatcher;
   runtime::Executor& executor;
-  // Returns numbers from 0 up to but not 1, for the jitter of retries, on any thread.
-  std::function<double()> random;
 };
 
 // Keeps one demand with the dispatcher while the worker has credit, and at most one frame of leases

@@ -97,11 +97,10 @@ absl::StatusOr<pb::Task> WorkerService::Fail(const runtime::Call& call,
   CheckLeaseKey(request.task_id(), request.lease_token(), violations);
   CheckTaskError(request.error(), violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  return End(call, ToAttemptEnd(request, parts_.random()));
+  return End(call, ToAttemptEnd(request));
 }
 
-absl::StatusOr<pb::Task> WorkerService::End(const runtime::Call& call,
-                                            const db::TaskRepository::AttemptEnd& end) {
+absl::StatusOr<pb::Task> WorkerService::End(const runtime::Call& call, const AttemptEnd& end) {
   PARLEY_ASSIGN_OR_RETURN(const Task task, parts_.tasks.EndAttempt(end, call.deadline()));
   if (task.state == TaskState::kPending) {
     parts_.dispatcher.TaskReady(task.queue, task.run_time - task.update_time);
@@ -120,7 +119,7 @@ grpc::ServerUnaryReactor* WorkerService::ReleaseTask(grpc::CallbackServerContext
         CheckLeaseKey(request.task_id(), request.lease_token(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
         return End(call, {.lease = {request.task_id(), request.lease_token()},
-                          .kind = db::TaskRepository::AttemptEnd::Kind::kReleased});
+                          .kind = AttemptEnd::Kind::kReleased});
       });
 }
 

@@ -50,8 +50,7 @@ class WorkerService final
   void Ack(const runtime::Call& call, const pb::AckTaskRequest& request,
            const std::function<void(absl::StatusOr<pb::Task>)>& done);
   absl::StatusOr<pb::Task> Fail(const runtime::Call& call, const pb::FailTaskRequest& request);
-  absl::StatusOr<pb::Task> End(const runtime::Call& call,
-                               const db::TaskRepository::AttemptEnd& end);
+  absl::StatusOr<pb::Task> End(const runtime::Call& call, const AttemptEnd& end);
 
   runtime::CallPipeline& calls_;
   const WorkerParts parts_;

@@ -58,7 +58,7 @@ class Erasures : public ::testing::Test {
                [&](auto done) { messages_.Get({.id = id}, Soon(), std::move(done)); })
         .value();
   }
-  TaskRepository::LeaseKey Claim(std::int64_t task_id) {
+  LeaseKey Claim(std::int64_t task_id) {
     const std::string token = NewRandomToken();
     database_.Sql(absl::StrCat("UPDATE tasks SET state = 'running', attempt = attempt + 1, ",
                                "lease_until = now() + interval '1 h', lease_token = '", token,
@@ -175,7 +175,7 @@ TEST_F(Erasures, CancelWhatIsScheduledAndWipeItsText) {
   const ScheduledMessage bobs = Schedule(bob_);
   ASSERT_THAT(scheduled_.MarkFailed({chat_, failed.id}, "X", Claim(failed.task_id), Soon()),
               IsOk());
-  const TaskRepository::LeaseKey lease = Claim(running.task_id);
+  const LeaseKey lease = Claim(running.task_id);
   ASSERT_THAT(erasures_.WipeScheduled(ann_, Soon()), IsOkAndHolds(true));
   EXPECT_THAT(erasures_.WipeScheduled(ann_, Soon()), IsOkAndHolds(false));
   EXPECT_EQ(database_.Sql("SELECT string_agg(state || ':' || text, ' ' ORDER BY id) "

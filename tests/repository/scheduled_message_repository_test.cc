@@ -56,7 +56,7 @@ class ScheduledMessages : public ::testing::Test {
     return ids;
   }
   // As a worker would, whenever it is due.
-  TaskRepository::LeaseKey Claim(std::int64_t task_id) {
+  LeaseKey Claim(std::int64_t task_id) {
     const std::string token = NewRandomToken();
     database_.Sql(absl::StrCat("UPDATE tasks SET state = 'running', attempt = attempt + 1, ",
                                "lease_until = now() + interval '1 h', lease_token = '", token,
@@ -163,7 +163,7 @@ TEST_F(ScheduledMessages, AreCancelledByTheirAuthorOrAModerator) {
 
 TEST_F(ScheduledMessages, AreNotCancelledWhileTheyAreSentOrAfter) {
   const ScheduledMessage scheduled = Schedule(ann_, "a");
-  const TaskRepository::LeaseKey lease = Claim(scheduled.task_id);
+  const LeaseKey lease = Claim(scheduled.task_id);
   EXPECT_THAT(scheduled_.Cancel(scheduled.id, ann_, Soon()),
               StatusIs(StatusCode::kFailedPrecondition, reason::kScheduledMessageEnded));
   ASSERT_THAT(scheduled_.MarkSent({chat_, scheduled.id}, 1, lease, Soon()), IsOk());
@@ -209,9 +209,8 @@ TEST_F(ScheduledMessages, EndTogetherWithTheirTask) {
 TEST_F(ScheduledMessages, ShowWhatHasBecomeOfTheirTask) {
   const ScheduledMessage dead = Schedule(ann_, "a");
   const ScheduledMessage cancelled = Schedule(ann_, "b");
-  ASSERT_THAT(tasks_.EndAttempt({.lease = Claim(dead.task_id),
-                                 .kind = TaskRepository::AttemptEnd::Kind::kFailedForGood},
-                                Soon()),
+  ASSERT_THAT(tasks_.EndAttempt(
+                  {.lease = Claim(dead.task_id), .kind = AttemptEnd::Kind::kFailedForGood}, Soon()),
               IsOk());
   ASSERT_THAT(tasks_.CancelTask(cancelled.task_id, Soon()), IsOk());
   EXPECT_EQ(Find(dead).state, State::kFailed);

@@ -1,3 +1,3 @@
 parley_test(task_repository_test
-  SOURCES task_claim_plan_test.cc task_repository_test.cc
+  SOURCES task_claim_plan_test.cc task_claim_test.cc queue_counters_test.cc task_repository_test.cc
   LINKS parley::repository nlohmann_json::nlohmann_json)

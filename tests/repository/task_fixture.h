@@ -51,8 +51,7 @@ class TaskRepositoryTest : public ::testing::Test {
   }
 
   // As whoever acks is told.
-  absl::StatusOr<Task> Ack(const db::TaskRepository::LeaseKey& lease,
-                           const std::string& result = "") {
+  absl::StatusOr<Task> Ack(const LeaseKey& lease, const std::string& result = "") {
     const auto held = Await<absl::StatusOr<std::vector<bool>>>([&](auto done) {
       acker_.Ack({{lease.task_id, lease.token, result}}, Deadline(), std::move(done));
     });

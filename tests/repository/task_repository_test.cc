@@ -52,11 +52,11 @@ TEST_F(TaskRepositoryTest, KeepsEverythingThatATaskWasCreatedWith) {
     EXPECT_THAT(got.errors, IsEmpty());
     EXPECT_EQ(got.expire_time, task.expire_time);
     EXPECT_EQ(got.result, "");
-    ASSERT_TRUE(got.local_time);
-    EXPECT_EQ(got.local_time->date_time, "9999-12-31T23:59:59.999999");
-    EXPECT_EQ(got.local_time->gap_policy, GapPolicy::kReject);
-    EXPECT_EQ(got.local_time->fold_policy, FoldPolicy::kSecond);
-    EXPECT_EQ(got.local_time->resolution, LocalTimeResolution::kAmbiguous);
+    ASSERT_TRUE(got.options.local_time);
+    EXPECT_EQ(got.options.local_time->date_time, "9999-12-31T23:59:59.999999");
+    EXPECT_EQ(got.options.local_time->gap_policy, GapPolicy::kReject);
+    EXPECT_EQ(got.options.local_time->fold_policy, FoldPolicy::kSecond);
+    EXPECT_EQ(got.options.local_time->resolution, LocalTimeResolution::kAmbiguous);
   }
 }
 
@@ -150,7 +150,7 @@ TEST_F(TaskRepositoryTest, ThousandsOfCallersShareCommitsAndNoneIsMixedUp) {
 TEST_F(TaskRepositoryTest, DoesNotFindWhatIsNotThere) {
   EXPECT_THAT(tasks_.GetTask(1, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
   EXPECT_THAT(tasks_.CancelTask(1, Deadline()), StatusIs(kNotFound, reason::kTaskNotFound));
-  const db::TaskRepository::LeaseKey key{1, kNoToken};
+  const LeaseKey key{1, kNoToken};
   EXPECT_THAT(Ack(key), StatusIs(kNotFound, reason::kTaskNotFound));
   EXPECT_THAT(tasks_.ExtendLease(key, absl::Seconds(1), Deadline()),
               StatusIs(kNotFound, reason::kTaskNotFound));
@@ -224,7 +224,7 @@ TEST_F(TaskRepositoryTest, CancelsWhatNoWorkerHas) {
 }
 
 TEST_F(TaskRepositoryTest, ACancelledTaskThatAWorkerHasIsNotTriedAgain) {
-  using End = db::TaskRepository::AttemptEnd;
+  using End = AttemptEnd;
   const auto cancel_held = [&] {
     const Task task = Create(MakeTask());
     const Claimed claimed = Claim({"q"});
@@ -235,7 +235,7 @@ TEST_F(TaskRepositoryTest, ACancelledTaskThatAWorkerHasIsNotTriedAgain) {
       EXPECT_EQ(asked->state, TaskState::kRunning);
       EXPECT_TRUE(asked->cancel_requested);
     }
-    return db::TaskRepository::LeaseKey{task.id, claimed.token};
+    return LeaseKey{task.id, claimed.token};
   };
   for (const End::Kind kind :
        {End::Kind::kFailed, End::Kind::kFailedForGood, End::Kind::kReleased}) {
@@ -245,12 +245,12 @@ TEST_F(TaskRepositoryTest, ACancelledTaskThatAWorkerHasIsNotTriedAgain) {
     EXPECT_EQ(ended->state, TaskState::kCancelled);
     EXPECT_THAT(ended->errors, SizeIs(kind == End::Kind::kReleased ? 0 : 1));
   }
-  const db::TaskRepository::LeaseKey gone = cancel_held();
+  const LeaseKey gone = cancel_held();
   ExpireLeases();
   ASSERT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(SizeIs(1)));
   EXPECT_EQ(tasks_.GetTask(gone.task_id, Deadline())->state, TaskState::kCancelled);
   // What is done is done.
-  const db::TaskRepository::LeaseKey done = cancel_held();
+  const LeaseKey done = cancel_held();
   ASSERT_THAT(Ack(done), IsOk());
   EXPECT_THAT(tasks_.CancelTask(done.task_id, Deadline()),
               StatusIs(absl::StatusCode::kFailedPrecondition, reason::kTaskEnded));
@@ -291,7 +291,7 @@ TEST_F(TaskRepositoryTest, ATaskThatNobodyHasBegunInTimeExpires) {
 }
 
 TEST_F(TaskRepositoryTest, ADeadTaskIsDrivenAgainWithAllItsAttempts) {
-  using End = db::TaskRepository::AttemptEnd;
+  using End = AttemptEnd;
   const auto kill = [&] {
     const Task task = Create(MakeTask());
     const Claimed claimed = Claim({"q"});
@@ -350,238 +350,6 @@ TEST_F(TaskRepositoryTest, ManyProcessesMayTendTheHistoryAtOnce) {
   const int before = std::stoi(database_.Sql(count));
   RunThreads(6, [&](int /*thread*/) { EXPECT_THAT(tasks_.ExtendHistory(17, Deadline()), IsOk()); });
   EXPECT_EQ(std::stoi(database_.Sql(count)), before + 10);
-}
-
-TEST_F(TaskRepositoryTest, ClaimsByPriorityThenByTimeOverSeveralQueues) {
-  const auto put = [&](const std::string& queue, std::int32_t priority) {
-    NewTask task = MakeTask(queue);
-    task.priority = priority;
-    return Create(task).id;
-  };
-  const std::int64_t low = put("a", 0);
-  const std::int64_t first = put("b", 5);
-  const std::int64_t second = put("a", 5);
-  const std::int64_t third = put("b", 5);
-  const std::int64_t top = put("a", 9);
-  put("other", 9);
-  NewTask future = MakeTask("a");
-  future.priority = 9;
-  future.delay = absl::Hours(1);
-  Create(future);
-  EXPECT_THAT(Ids(Claim({"a", "b"}, 3).tasks), ElementsAre(top, first, second));
-  EXPECT_THAT(Ids(Claim({"b", "a"}, 100).tasks), ElementsAre(third, low));
-  EXPECT_THAT(Claim({"a", "b"}).tasks, IsEmpty());
-}
-
-TEST_F(TaskRepositoryTest, AClaimCountsTheAttemptAndLeases) {
-  Create(MakeTask());
-  const Claimed claimed = Claim({"q"}, 1, absl::Seconds(7));
-  ASSERT_THAT(claimed.tasks, SizeIs(1));
-  const Task& task = claimed.tasks.front();
-  EXPECT_EQ(task.state, TaskState::kRunning);
-  EXPECT_EQ(task.attempt, 1);
-  ASSERT_TRUE(task.lease_until);
-  EXPECT_EQ(*task.lease_until - task.update_time, absl::Seconds(7));
-}
-
-TEST_F(TaskRepositoryTest, AClaimPassesOverWhatAnotherHasItsHandsOn) {
-  const Task locked = Create(MakeTask());
-  const Task free = Create(MakeTask());
-  SqlConnection other(database_.dsn());
-  other.Run("BEGIN");
-  other.Run(absl::StrCat("SELECT 1 FROM tasks WHERE id = ", locked.id, " FOR UPDATE"));
-  EXPECT_THAT(Ids(Claim({"q"}, 2).tasks), ElementsAre(free.id));
-  other.Run("ROLLBACK");
-  EXPECT_THAT(Ids(Claim({"q"}, 2).tasks), ElementsAre(locked.id));
-}
-
-TEST_F(TaskRepositoryTest, ConcurrentClaimsNeverTakeATaskTwice) {
-  constexpr int kTasks = 200;
-  database_.Sql(
-      absl::StrCat("INSERT INTO tasks (queue, name, payload, run_at, priority, "
-                   "max_attempts) SELECT 'q', 'n', '', now(), i % 10, 3 "
-                   "FROM generate_series(1, ",
-                   kTasks, ") AS i"));
-  std::atomic<std::int64_t> taken{0};
-  RunThreads(6, [&](int thread) {
-    db::TaskClaimer claimer(database_.dsn());
-    for (int n = 0; taken < kTasks; ++n) {
-      const std::string token = absl::StrFormat("%016x%016x", thread, n);
-      const auto tasks = claimer.Claim({{"q"}, 7, absl::Minutes(1), token}, Deadline());
-      ASSERT_THAT(tasks, IsOk());
-      taken += static_cast<std::int64_t>(tasks->size());
-    }
-  });
-  EXPECT_EQ(taken, kTasks);
-  EXPECT_EQ(database_.Sql("SELECT count(*) FROM tasks WHERE state = 'running' AND attempt = 1"),
-            absl::StrCat(kTasks));
-}
-
-TEST_F(TaskRepositoryTest, AnAckedTaskIsDoneAndTheSameAckIsAnsweredAgain) {
-  const Task task = Create(MakeTask());
-  const Claimed claimed = Claim({"q"});
-  for (const std::string& result : {std::string("\0\xff", 2), std::string("another")}) {
-    const auto acked = Ack({task.id, claimed.token}, result);
-    ASSERT_THAT(acked, IsOk());
-    EXPECT_EQ(acked->state, TaskState::kSucceeded);
-    EXPECT_EQ(acked->result, std::string("\0\xff", 2));  // the first one's
-    EXPECT_FALSE(acked->lease_until);
-  }
-  EXPECT_THAT(Ack({task.id, kNoToken}), StatusIs(kAborted, reason::kLeaseLost));
-  ExpireLeases();
-  EXPECT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(IsEmpty()));
-  EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
-}
-
-TEST_F(TaskRepositoryTest, AStaleTokenChangesNothing) {
-  const Task task = Create(MakeTask());
-  const Claimed old = Claim({"q"});
-  ExpireLeases();
-  ASSERT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(SizeIs(1)));
-  const auto refuses_all = [&] {
-    const db::TaskRepository::LeaseKey key{task.id, old.token};
-    const std::string before = database_.Sql("SELECT t::text FROM tasks AS t");
-    const auto lost = StatusIs(kAborted, std::string(reason::kLeaseLost));
-    EXPECT_THAT(Ack(key), lost);
-    EXPECT_THAT(tasks_.EndAttempt({.lease = key, .error = "late"}, Deadline()), lost);
-    EXPECT_THAT(tasks_.ExtendLease(key, absl::Hours(1), Deadline()), lost);
-    EXPECT_THAT(
-        tasks_.EndAttempts({{.lease = key, .kind = AttemptEnd::Kind::kReleased}}, Deadline()),
-        IsOkAndHolds(IsEmpty()));
-    EXPECT_THAT(tasks_.WhyNotHeld(key, Deadline()), lost);
-    EXPECT_EQ(database_.Sql("SELECT t::text FROM tasks AS t"), before);
-  };
-  refuses_all();  // nobody has it
-  const Claimed current = Claim({"q"});
-  ASSERT_THAT(current.tasks, SizeIs(1));
-  refuses_all();  // somebody else has it
-  EXPECT_THAT(Ack({task.id, current.token}), IsOk());
-}
-
-TEST_F(TaskRepositoryTest, ALeaseThatNobodyHasRescuedYetStillCounts) {
-  const Task task = Create(MakeTask());
-  const Claimed claimed = Claim({"q"});
-  ExpireLeases();
-  EXPECT_THAT(Ack({task.id, claimed.token}), IsOk());
-}
-
-TEST_F(TaskRepositoryTest, AFailedTaskRestsTwiceAsLongEachTimeUpToTheLongest) {
-  NewTask stubborn = MakeTask();
-  stubborn.max_attempts = 5;
-  const Task task = Create(stubborn);
-  std::int32_t attempt = 0;
-  for (const absl::Duration rest :
-       {absl::Minutes(3), absl::Minutes(6), absl::Minutes(12), absl::Minutes(15)}) {
-    ++attempt;
-    const Claimed claimed = Claim({"q"});
-    ASSERT_THAT(claimed.tasks, SizeIs(1));
-    const auto failed = tasks_.EndAttempt({.lease = {task.id, claimed.token},
-                                           .error = absl::StrCat("no luck ", attempt),
-                                           .first_rest = absl::Minutes(2),
-                                           .longest_rest = absl::Minutes(10),
-                                           .rest_factor = 1.5},
-                                          Deadline());
-    ASSERT_THAT(failed, IsOk());
-    EXPECT_EQ(failed->state, TaskState::kPending);
-    EXPECT_EQ(failed->attempt, attempt);
-    ASSERT_THAT(failed->errors, SizeIs(attempt));
-    EXPECT_EQ(failed->errors.back().attempt, attempt);
-    EXPECT_EQ(failed->errors.back().time, failed->update_time);
-    EXPECT_EQ(failed->errors.back().text, absl::StrCat("no luck ", attempt));
-    EXPECT_EQ(failed->run_time - failed->update_time, rest);
-    EXPECT_FALSE(failed->lease_until);
-    EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
-    ASSERT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()), IsOk());
-  }
-}
-
-TEST_F(TaskRepositoryTest, ATaskIsDeadAfterItsLastAttempt) {
-  NewTask twice = MakeTask();
-  twice.max_attempts = 2;
-  const Task task = Create(twice);
-  for (const TaskState expected : {TaskState::kPending, TaskState::kDead}) {
-    const Claimed claimed = Claim({"q"});
-    ASSERT_THAT(claimed.tasks, SizeIs(1));
-    const auto failed =
-        tasks_.EndAttempt({.lease = {task.id, claimed.token}, .error = "no"}, Deadline());
-    ASSERT_THAT(failed, IsOk());
-    EXPECT_EQ(failed->state, expected);
-  }
-  EXPECT_THAT(Claim({"q"}).tasks, IsEmpty());
-}
-
-TEST_F(TaskRepositoryTest, ExtendsALeaseWithoutTouchingAnIndex) {
-  const Task task = Create(MakeTask());
-  const Claimed claimed = Claim({"q"}, 1, absl::Seconds(1));
-  const auto extended = tasks_.ExtendLease({task.id, claimed.token}, absl::Minutes(30), Deadline());
-  ASSERT_THAT(extended, IsOk());
-  ASSERT_TRUE(extended->lease_until);
-  EXPECT_EQ(*extended->lease_until - extended->update_time, absl::Minutes(30));
-  EXPECT_EQ(database_.Sql("SELECT count(*) FROM pg_index AS i JOIN pg_attribute AS a "
-                          "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
-                          "WHERE i.indrelid = 'tasks'::regclass "
-                          "AND a.attname IN ('lease_until', 'updated_at', 'lease_token')"),
-            "0");
-}
-
-TEST_F(TaskRepositoryTest, AReleasedTaskIsAsIfItHadNotBeenClaimed) {
-  const Task task = Create(MakeTask());
-  const Claimed claimed = Claim({"q"});
-  const auto released = tasks_.EndAttempt(
-      {.lease = {task.id, claimed.token}, .kind = AttemptEnd::Kind::kReleased}, Deadline());
-  ASSERT_THAT(released, IsOk());
-  EXPECT_EQ(released->state, TaskState::kPending);
-  EXPECT_EQ(released->attempt, 0);
-  EXPECT_EQ(released->run_time, task.run_time);
-}
-
-TEST_F(TaskRepositoryTest, RescuesOnlyWhatHasRunOutAndCountsTheAttempt) {
-  NewTask once = MakeTask("once");
-  once.max_attempts = 1;
-  Create(once);
-  Create(MakeTask("again"));
-  Claim({"once", "again"}, 2);
-  EXPECT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(IsEmpty()));
-  ExpireLeases();
-  std::set<std::string> rescued;
-  for (int i = 0; i < 2; ++i) {
-    const auto batch = tasks_.RescueExpired(1, Deadline());
-    ASSERT_THAT(batch, IsOkAndHolds(SizeIs(1)));
-    const auto& task = batch->front();
-    EXPECT_EQ(task.state, task.queue == "once" ? TaskState::kDead : TaskState::kPending);
-    rescued.insert(task.queue);
-  }
-  EXPECT_THAT(rescued, SizeIs(2));
-  EXPECT_THAT(tasks_.RescueExpired(10, Deadline()), IsOkAndHolds(IsEmpty()));
-  const Claimed second = Claim({"again"});
-  ASSERT_THAT(second.tasks, SizeIs(1));
-  EXPECT_EQ(second.tasks.front().attempt, 2);
-  ASSERT_THAT(second.tasks.front().errors, SizeIs(1));
-  EXPECT_EQ(second.tasks.front().errors[0].text, "the lease ran out");
-}
-
-TEST_F(TaskRepositoryTest, TellsWhenTheNextTaskOfEachQueueIsDue) {
-  NewTask later = MakeTask("later");
-  later.delay = absl::Hours(2);
-  later.priority = 9;
-  Create(later);
-  later.delay = absl::Hours(1);
-  later.priority = 0;
-  Create(later);
-  Create(MakeTask("now"));
-  Create(MakeTask("taken"));
-  Claim({"taken"});
-  const auto next = claimer_.FindNextDue({"later", "now", "taken", "none"}, Deadline());
-  ASSERT_THAT(next, IsOkAndHolds(SizeIs(2)));
-  for (const auto& queue : *next) {
-    if (queue.queue == "now") {
-      EXPECT_LE(queue.due_in, absl::ZeroDuration());
-    } else {
-      EXPECT_EQ(queue.queue, "later");
-      EXPECT_LE(queue.due_in, absl::Hours(1));
-      EXPECT_GT(queue.due_in, absl::Minutes(59));
-    }
-  }
 }
 
 TEST_F(TaskRepositoryTest, AnswersUntilTheDeadlineOnly) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -47,13 +48,6 @@ std::string Repeat(const std::string& text, int times) {
 }
 
 TEST(NewTaskTest, NeedsNoMoreThanAQueueAndAName) { EXPECT_THAT(Check(GoodTask()), IsOk()); }
-
-TEST(NewTaskTest, GetsTenAttemptsUnlessToldOtherwise) {
-  Violations violations;
-  NewTask task = GoodTask();
-  PrepareNewTask("UTC", task, violations);
-  EXPECT_EQ(task.max_attempts, 10);
-}
 
 TEST(NewTaskTest, TakesQueueNamesOfTheAlphabetOnly) {
   for (const std::string& queue : {std::string("a"), std::string("A-z.0_9"), Repeat("q", 128)}) {
@@ -110,11 +104,19 @@ TEST(NewTaskTest, NamesEveryFieldThatIsWrong) {
   NewTask task;
   task.priority = 10;
   task.max_attempts = 101;
+  task.retry = {.first = -absl::Seconds(1),
+                .longest = absl::Hours(24 * 31),
+                .multiplier = 0.5,
+                .jitter = std::nan("")};
+  task.run_timeout = absl::Milliseconds(999);
+  task.concurrency_key = Repeat("k", 129);
   task.delay = absl::Seconds(-1);
   task.local_time = LocalTime();
   const absl::Status status = Check(task);
-  for (const char* field :
-       {"queue", "name", "priority", "max_attempts", "delay", "local_time.date_time"}) {
+  for (const char* field : {"queue", "name", "priority", "max_attempts", "delay",
+                            "local_time.date_time", "retry_policy.initial_backoff",
+                            "retry_policy.max_backoff", "retry_policy.backoff_multiplier",
+                            "retry_policy.jitter", "run_timeout", "concurrency_key"}) {
     EXPECT_THAT(status, Violates(field));
   }
 }
@@ -276,6 +278,16 @@ TEST(FingerprintOfTest, CoversEveryFieldButTheRequestId) {
   request.set_priority(1);
   EXPECT_TRUE(is_new());
   request.set_max_attempts(1);
+  EXPECT_TRUE(is_new());
+  request.mutable_retry_policy();
+  EXPECT_TRUE(is_new());
+  request.mutable_retry_policy()->mutable_initial_backoff();
+  EXPECT_TRUE(is_new());
+  request.mutable_retry_policy()->set_jitter(0);
+  EXPECT_TRUE(is_new());
+  request.mutable_run_timeout();
+  EXPECT_TRUE(is_new());
+  request.set_concurrency_key("k");
   EXPECT_TRUE(is_new());
   request.mutable_run_time()->set_seconds(5);
   EXPECT_TRUE(is_new());

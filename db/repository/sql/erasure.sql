@@ -66,13 +66,9 @@ WITH batch AS MATERIALIZED (
   WHERE t.id = batch.task_id AND batch.state = 'scheduled' AND t.state || '' = 'pending'
   RETURNING t.*
 ), kept AS (
-  INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-      local_resolution, created_at)
-  SELECT 'cancelled', t.id, t.queue, t.name, t.payload, t.headers, t.run_at, t.expires_at,
-      t.priority, t.attempt, t.max_attempts, t.errors, t.local_date_time, t.time_zone,
-      t.gap_policy, t.fold_policy, t.local_resolution, t.created_at
-  FROM stopped AS t
+  INSERT INTO task_history (state, errors, {TaskColumns})
+  SELECT 'cancelled', errors, {TaskColumns}
+  FROM stopped
 )
 UPDATE scheduled_messages AS s
 SET text = '', state = CASE WHEN s.state = 'scheduled' THEN 'cancelled' ELSE s.state END,

@@ -20,7 +20,7 @@ WHERE m.chat_id = :chat_id AND m.seq = :seq AND m.seq >= c.first_seq;
 INSERT INTO scheduled_messages (chat_id, id, user_id, text, reply_to_seq, run_at, local_resolution,
                                 task_id)
 SELECT :chat_id::bigint, :id::bigint, :user_id::bigint, :text::text, :reply_to_seq::bigint, t.run_at,
-       t.local_resolution, t.id
+       t.options #>> '{local_time,resolution}', t.id
 FROM tasks AS t
 WHERE t.id = :task_id::bigint;
 

@@ -3,33 +3,22 @@
 -- see the task reads it after, in the same transaction. Claims and the like are in task_hot.sql.
 
 -- name: InsertTask
--- A time that has passed means now. Whole seconds and the rest are added apart, because an interval
--- is multiplied in floating point, which has no room for the microseconds of the year 9999.
 INSERT INTO tasks (id, queue, name, payload, headers, run_at, expires_at, priority, max_attempts,
-  local_date_time, time_zone, gap_policy, fold_policy, local_resolution)
-VALUES (:id::bigint, :queue::text, :name::text, decode(:payload::text, 'hex'),
-  :headers::text::jsonb, greatest(now(),
-    coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
-               + :run_at_us::bigint * interval '1 microsecond', now())
-      + :delay_us::bigint * interval '1 microsecond'),
+  options, concurrency_key, schedule_id, fire_at)
+SELECT :id::bigint, n.queue, :name::text, decode(:payload::text, 'hex'), :headers::text::jsonb,
+  {RunAt},
   'epoch'::timestamptz + :expires_at_s::bigint * interval '1 second'
     + :expires_at_us::bigint * interval '1 microsecond',
-  :priority::smallint, :max_attempts::int, :local_date_time::text, :time_zone::text,
-  :gap_policy::text, :fold_policy::text, :local_resolution::text)
+  :priority::smallint, coalesce(nullif(:max_attempts::int, 0), q.max_attempts, {DefaultAttempts}),
+  :options::text::jsonb, :concurrency_key::text, :schedule_id::bigint,
+  'epoch'::timestamptz + :fire_at_s::bigint * interval '1 second'
+    + :fire_at_us::bigint * interval '1 microsecond'
+FROM (VALUES (:queue::text COLLATE "C")) AS n(queue)
+LEFT JOIN queues AS q ON q.name = n.queue
 RETURNING id;
 
 -- name: GetTask
-SELECT
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at,
-  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at, t.priority::int AS priority,
-  t.state, t.attempt, t.max_attempts, t.lease_token::text AS lease_token,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  t.cancel_requested::int AS cancel_requested, t.errors::text AS errors,
-  encode(t.result, 'hex') AS result,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution
+SELECT {ShownTask}
 FROM all_tasks AS t
 WHERE t.id = :id::bigint;
 
@@ -51,17 +40,7 @@ WITH page AS MATERIALIZED (
   FROM page
   WINDOW w AS (ORDER BY id DESC)
 )
-SELECT cut.found,
-  t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
-  (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at,
-  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at, t.priority::int AS priority,
-  t.state, t.attempt, t.max_attempts, t.lease_token::text AS lease_token,
-  (extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
-  t.cancel_requested::int AS cancel_requested, t.errors::text AS errors,
-  encode(t.result, 'hex') AS result,
-  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at,
-  t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy, t.local_resolution
+SELECT cut.found, {ShownTask}
 FROM cut
 JOIN all_tasks AS t ON t.id = cut.id
 WHERE cut.position = 1 OR cut.total <= :max_bytes::bigint
@@ -77,13 +56,8 @@ SELECT t.state FROM tasks AS t WHERE t.id = :id::bigint FOR NO KEY UPDATE;
 WITH ended AS (
   DELETE FROM tasks AS t WHERE t.id = :id::bigint AND t.state || '' = 'pending' RETURNING t.*
 )
-INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-    local_resolution, created_at)
-SELECT 'cancelled', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
-    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
-    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
-    ended.local_resolution, ended.created_at
+INSERT INTO task_history (state, errors, {TaskColumns})
+SELECT 'cancelled', errors, {TaskColumns}
 FROM ended
 RETURNING id;
 
@@ -95,13 +69,10 @@ RETURNING t.id;
 
 -- name: RescheduleTask
 UPDATE tasks AS t
-SET run_at = greatest(now(),
-      coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
-                 + :run_at_us::bigint * interval '1 microsecond', now())
-        + :delay_us::bigint * interval '1 microsecond'),
-    local_date_time = :local_date_time::text, time_zone = :time_zone::text,
-    gap_policy = :gap_policy::text, fold_policy = :fold_policy::text,
-    local_resolution = :local_resolution::text, updated_at = now()
+SET run_at = {RunAt},
+    options = nullif(jsonb_strip_nulls(coalesce(t.options, '{}')
+                || jsonb_build_object('local_time', :local_time::text::jsonb)), '{}'),
+    blocked = false, updated_at = now()
 WHERE t.id = :id::bigint AND t.state || '' = 'pending'
 RETURNING t.id;
 
@@ -112,24 +83,18 @@ WITH ended AS (
   WHERE t.id = :id::bigint AND t.state || '' = 'running' AND t.lease_token = :token::uuid
   RETURNING t.*
 )
-INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-    local_resolution, created_at, lease_token)
-SELECT 'succeeded', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
-    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
-    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
-    ended.local_resolution, ended.created_at, ended.lease_token
+INSERT INTO task_history (state, errors, lease_token, {TaskColumns})
+SELECT 'succeeded', errors, lease_token, {TaskColumns}
 FROM ended
 RETURNING id;
 
 -- name: EndAttempts
--- Of each: its token; whether it failed, failed for good, or is as if it had not been claimed
--- ('released'); what went wrong; how long it rests after its first failed attempt (twice as long after
--- the second, and so on), how long at most, and a factor for that in millionths. `ended_as` is empty
--- for those that will be tried again. Of the errors the last 100 are kept. Leases that are lost return
--- no row.
+-- Of each: its token; how it ended, and what went wrong. 'failed': it rests as its policy, or that of
+-- its queue, says, longer with every attempt; 'abandoned': it failed, and is due at once; 'final': it
+-- is not to be tried again; 'released': as if it had not been claimed. `ended_as` is empty for those
+-- that will be tried again. Of the errors the last 100 are kept. Leases that are lost return no row.
 WITH stopped AS MATERIALIZED (
-  SELECT t.id, (f.kind = 'released')::int AS released,
+  SELECT t.id, f.kind, (f.kind = 'released')::int AS released,
          CASE WHEN t.cancel_requested THEN 'cancelled'
               WHEN f.kind = 'released' THEN ''
               WHEN f.kind = 'final' OR t.attempt >= t.max_attempts THEN 'dead'
@@ -137,20 +102,27 @@ WITH stopped AS MATERIALIZED (
          CASE WHEN f.kind = 'released' THEN t.errors
               ELSE (CASE WHEN jsonb_array_length(t.errors) < 100 THEN t.errors ELSE t.errors - 0 END)
                 || jsonb_build_object('attempt', t.attempt,
-                'us', (extract(epoch FROM now()) * 1000000)::bigint, 'error', f.error) END AS errors,
-         CASE WHEN f.kind = 'released' THEN t.run_at
-              ELSE now() + least(f.longest_us, f.first_us * power(2::float8, t.attempt - 1))
-                     * (f.factor / 1e6) * interval '1 microsecond' END AS run_at
-  FROM unnest(:ids::bigint[], :tokens::text[]::uuid[], :kinds::text[], :errors::text[],
-              :first_us::bigint[], :longest_us::bigint[], :factors::bigint[])
-         AS f(id, token, kind, error, first_us, longest_us, factor)
+                'us', (extract(epoch FROM now()) * 1000000)::bigint, 'error', f.error) END AS all_errors,
+         {DefaultRetry} || coalesce((SELECT q.retry FROM queues AS q WHERE q.name = t.queue), '{}')
+           || coalesce(t.options -> 'retry', '{}') AS retry
+  FROM unnest(:ids::bigint[], :tokens::text[]::uuid[], :kinds::text[], :errors::text[])
+         AS f(id, token, kind, error)
   JOIN tasks AS t ON t.id = f.id AND t.state || '' = 'running' AND t.lease_token = f.token
   ORDER BY t.id
   FOR NO KEY UPDATE OF t
 ), again AS (
   UPDATE tasks AS t
-  SET state = 'pending', run_at = stopped.run_at, attempt = t.attempt - stopped.released,
-      errors = stopped.errors, lease_token = NULL, lease_until = NULL, updated_at = now()
+  SET state = 'pending',
+      run_at = CASE stopped.kind
+        WHEN 'released' THEN t.run_at
+        WHEN 'abandoned' THEN now()
+        ELSE now() + least((stopped.retry ->> 'longest_us')::float8,
+                           (stopped.retry ->> 'first_us')::float8
+                             * power((stopped.retry ->> 'multiplier')::float8, t.attempt - 1))
+                     * (1 + (stopped.retry ->> 'jitter')::float8 * (2 * random() - 1))
+                     * interval '1 microsecond' END,
+      attempt = t.attempt - stopped.released, errors = stopped.all_errors, lease_token = NULL,
+      lease_until = NULL, deadline_at = NULL, updated_at = now()
   FROM stopped
   WHERE t.id = stopped.id AND stopped.ended_as = ''
   RETURNING t.id, t.queue
@@ -158,50 +130,42 @@ WITH stopped AS MATERIALIZED (
   DELETE FROM tasks AS t
   USING stopped
   WHERE t.id = stopped.id AND stopped.ended_as <> ''
-  RETURNING t.id, t.queue, t.name, t.payload, t.headers, t.run_at, t.expires_at, t.priority,
-      t.attempt, t.max_attempts, stopped.errors, t.local_date_time, t.time_zone, t.gap_policy,
-      t.fold_policy, t.local_resolution, t.created_at, stopped.ended_as
+  RETURNING t.*, stopped.all_errors, stopped.ended_as
 ), buried AS (
-  INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, expires_at, priority,
-      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-      local_resolution, created_at)
-  SELECT ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
-      ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
-      ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
-      ended.local_resolution, ended.created_at
+  INSERT INTO dead_tasks (errors, {TaskColumns})
+  SELECT all_errors, {TaskColumns}
   FROM ended
-  WHERE ended.ended_as = 'dead'
+  WHERE ended_as = 'dead'
 ), cancelled AS (
-  INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-      attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-      local_resolution, created_at)
-  SELECT 'cancelled', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
-      ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
-      ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
-      ended.local_resolution, ended.created_at
+  INSERT INTO task_history (state, errors, {TaskColumns})
+  SELECT 'cancelled', all_errors, {TaskColumns}
   FROM ended
-  WHERE ended.ended_as = 'cancelled'
+  WHERE ended_as = 'cancelled'
 )
 SELECT again.id, again.queue, 'pending' AS state FROM again
 UNION ALL
 SELECT ended.id, ended.queue, ended.ended_as FROM ended;
 
 -- name: ExtendLeases
+-- Not beyond the end of the task's run timeout.
 UPDATE tasks AS t
-SET lease_until = now() + e.lease_us * interval '1 microsecond', updated_at = now()
+SET lease_until = least(now() + e.lease_us * interval '1 microsecond', t.deadline_at),
+    updated_at = now()
 FROM unnest(:ids::bigint[], :tokens::text[]::uuid[], :lease_us::bigint[]) AS e(id, token, lease_us)
 WHERE t.id = e.id AND t.state || '' = 'running' AND t.lease_token = e.token
-RETURNING t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested;
+RETURNING t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested,
+  (extract(epoch FROM t.lease_until - now()) * 1000000)::bigint AS left_us;
 
 -- name: FindRunning
-SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested
+SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested,
+  (extract(epoch FROM t.lease_until - now()) * 1000000)::bigint AS left_us
 FROM tasks AS t
 WHERE t.id = ANY(:ids::bigint[]) AND t.state || '' = 'running';
 
 -- name: LockExpiredLeases
 -- For EndAttempts, in the same transaction: the attempt stays counted, for a task that kills its workers
 -- must come to an end.
-SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested
+SELECT t.id, t.lease_token::text AS lease_token, coalesce((t.deadline_at <= now())::int, 0) AS timed_out
 FROM tasks AS t
 WHERE t.state = 'running' AND t.lease_until < now()
 ORDER BY t.id
@@ -219,13 +183,8 @@ WITH expired AS MATERIALIZED (
 ), ended AS (
   DELETE FROM tasks AS t USING expired WHERE t.id = expired.id AND t.state = expired.state RETURNING t.*
 )
-INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-    attempt, max_attempts, errors, local_date_time, time_zone, gap_policy, fold_policy,
-    local_resolution, created_at)
-SELECT 'expired', ended.id, ended.queue, ended.name, ended.payload, ended.headers, ended.run_at,
-    ended.expires_at, ended.priority, ended.attempt, ended.max_attempts, ended.errors,
-    ended.local_date_time, ended.time_zone, ended.gap_policy, ended.fold_policy,
-    ended.local_resolution, ended.created_at
+INSERT INTO task_history (state, errors, {TaskColumns})
+SELECT 'expired', errors, {TaskColumns}
 FROM ended
 RETURNING id;
 
@@ -243,13 +202,11 @@ FOR UPDATE SKIP LOCKED;
 WITH revived AS (
   DELETE FROM dead_tasks AS d WHERE d.id = ANY(:ids::bigint[]) RETURNING d.*
 )
-INSERT INTO tasks (id, queue, name, payload, headers, run_at, priority, max_attempts, errors,
-                   local_date_time, time_zone, gap_policy, fold_policy, local_resolution,
-                   created_at)
-SELECT r.id, r.queue, r.name, r.payload, r.headers, now(), r.priority, r.max_attempts, r.errors,
-       r.local_date_time, r.time_zone, r.gap_policy, r.fold_policy, r.local_resolution,
-       r.created_at
-FROM revived AS r
+INSERT INTO tasks (errors, id, queue, name, payload, headers, run_at, priority, max_attempts, options,
+                   concurrency_key, schedule_id, fire_at, created_at)
+SELECT errors, id, queue, name, payload, headers, now(), priority, max_attempts, options,
+       concurrency_key, schedule_id, fire_at, created_at
+FROM revived
 RETURNING id, queue;
 
 -- name: ExtendTaskHistory

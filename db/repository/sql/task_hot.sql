@@ -9,11 +9,10 @@ WITH new AS MATERIALIZED (
   SELECT nextval('task_id_seq') AS id, n.*
   FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::bigint[],
               $7::timestamptz[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[],
-              $13::text[], $14::text[], $15::text[], $16::text[])
+              $13::text[])
     WITH ORDINALITY
     AS n(queue, name, payload, headers, run_at, delay_us, expires_at, priority, max_attempts,
-         local_date_time, time_zone, gap_policy, fold_policy, local_resolution, request_id,
-         fingerprint, place)
+         options, concurrency_key, request_id, fingerprint, place)
 ), claimed AS (
   INSERT INTO requests (operation, scope_id, request_id, fingerprint, resource_id)
   SELECT 'CreateTask', 0, request_id, fingerprint, id
@@ -24,18 +23,21 @@ WITH new AS MATERIALIZED (
   RETURNING resource_id
 ), created AS (
   INSERT INTO tasks (id, queue, name, payload, headers, run_at, expires_at, priority, max_attempts,
-    local_date_time, time_zone, gap_policy, fold_policy, local_resolution)
-  SELECT id, queue, name, payload, headers::jsonb,
-         greatest(now(), coalesce(run_at, now()) + delay_us * interval '1 microsecond'),
-         expires_at, priority::smallint, max_attempts::integer, local_date_time, time_zone,
-         gap_policy, fold_policy, local_resolution
-  FROM new
-  WHERE request_id IS NULL OR id IN (SELECT resource_id FROM claimed)
-  RETURNING id, run_at, created_at
+                     options, concurrency_key)
+  SELECT n.id, n.queue, n.name, n.payload, n.headers::jsonb,
+         greatest(now(), coalesce(n.run_at, now()) + n.delay_us * interval '1 microsecond'),
+         n.expires_at, n.priority::smallint,
+         coalesce(nullif(n.max_attempts::integer, 0), q.max_attempts, {DefaultAttempts}),
+         n.options::jsonb, n.concurrency_key
+  FROM new AS n
+  LEFT JOIN queues AS q ON q.name = n.queue
+  WHERE n.request_id IS NULL OR n.id IN (SELECT resource_id FROM claimed)
+  RETURNING id, run_at, created_at, max_attempts
 )
-SELECT place, id, NULL AS run_at, NULL::timestamptz AS created_at FROM new
+SELECT place, id, NULL AS run_at, NULL::timestamptz AS created_at, NULL::integer AS max_attempts
+FROM new
 UNION ALL
-SELECT 0, id, run_at, created_at FROM created;
+SELECT 0, id, run_at, created_at, max_attempts FROM created;
 
 -- name: FindTaskRequests
 SELECT r.request_id, r.resource_id, r.fingerprint
@@ -49,18 +51,24 @@ JOIN requests AS r
 -- of several queues interleave, at most max_tasks of each. MATERIALIZED, because a sub-query may be
 -- run again and would then lock more than LIMIT. The state is asked again where it changes, but not
 -- as a constant, which would look like the condition of tasks_due.
-WITH candidate AS MATERIALIZED (
+-- Queues that are paused, or limited (ClaimLimitedTasks), give nothing here.
+WITH open AS MATERIALIZED (
+  SELECT q.queue
+  FROM unnest($1::text[]) AS q(queue)
+  WHERE NOT EXISTS (
+    SELECT FROM queues AS s WHERE s.name = q.queue AND (s.paused_at IS NOT NULL OR s.limited))
+), candidate AS MATERIALIZED (
   SELECT head.id, head.state, head.bytes
   FROM generate_series(9, 0, -1) AS p(priority)
   CROSS JOIN LATERAL (
     SELECT due.id, due.state, due.bytes
-    FROM unnest($1::text[]) AS q(queue)
+    FROM open AS q
     CROSS JOIN LATERAL (
       SELECT t.id, t.state, t.run_at,
              octet_length(t.payload) + octet_length(t.headers::text)
                + 2 * octet_length(t.errors::text) + octet_length(t.name) + 512 AS bytes
       FROM tasks AS t
-      WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
+      WHERE t.state = 'pending' AND NOT t.blocked AND t.queue = q.queue AND t.priority = p.priority::smallint
         AND t.run_at <= now() AND (t.expires_at IS NULL OR t.expires_at > now())
       ORDER BY t.run_at, t.id
       LIMIT $2::bigint
@@ -77,36 +85,37 @@ WITH candidate AS MATERIALIZED (
 )
 UPDATE tasks AS t
 SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
-    lease_until = now() + $5::bigint * interval '1 microsecond', updated_at = now()
+    lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
+                          * interval '1 microsecond',
+    deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
+    updated_at = now()
 FROM cut
 WHERE t.id = cut.id AND t.state = cut.state
   AND (cut.position = 1 OR cut.total <= $3::bigint)
-RETURNING
-  t.id, t.queue, t.name, t.payload, nullif(t.headers, '{}')::text, t.run_at, t.expires_at,
-  t.priority::integer, t.attempt, t.max_attempts, t.lease_until, nullif(t.errors, '[]')::text,
-  t.created_at, t.updated_at, t.local_date_time, t.time_zone, t.gap_policy, t.fold_policy,
-  t.local_resolution;
+RETURNING {ClaimedTask};
 
 -- name: ReleaseClaim
 -- What a claim took whose answer got lost.
 UPDATE tasks AS t
 SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until = NULL,
-    updated_at = now()
+    deadline_at = NULL, updated_at = now()
 WHERE t.state = 'running' AND t.lease_token = $1::text::uuid AND NOT t.cancel_requested;
 
 -- name: NextDue
--- How long until the first task of each queue is due; negative if it is. No row: none is pending.
+-- How long until the first task of each queue is due; negative if it is. No row: none is pending, or
+-- the queue is paused.
 SELECT q.queue, (extract(epoch FROM min(head.run_at) - now()) * 1000000)::bigint AS due_in
 FROM unnest($1::text[]) AS q(queue)
 CROSS JOIN generate_series(0, 9) AS p(priority)
 CROSS JOIN LATERAL (
   SELECT t.run_at
   FROM tasks AS t
-  WHERE t.state = 'pending' AND t.queue = q.queue AND t.priority = p.priority::smallint
-    AND (t.expires_at IS NULL OR t.expires_at > now())
+  WHERE t.state = 'pending' AND NOT t.blocked AND t.queue = q.queue
+    AND t.priority = p.priority::smallint AND (t.expires_at IS NULL OR t.expires_at > now())
   ORDER BY t.run_at
   LIMIT 1
 ) AS head
+WHERE NOT EXISTS (SELECT FROM queues AS s WHERE s.name = q.queue AND s.paused_at IS NOT NULL)
 GROUP BY q.queue;
 
 -- name: AckTasks
@@ -120,11 +129,7 @@ WITH acked AS MATERIALIZED (
   WHERE t.id = acked.id AND t.state || '' = 'running' AND t.lease_token = acked.token::uuid
   RETURNING t.*, acked.result
 )
-INSERT INTO task_history (state, id, queue, name, payload, headers, run_at, expires_at, priority,
-    attempt, max_attempts, lease_token, errors, result, local_date_time, time_zone, gap_policy,
-    fold_policy, local_resolution, created_at)
-SELECT 'succeeded', id, queue, name, payload, headers, run_at, expires_at, priority,
-    attempt, max_attempts, lease_token, errors, result, local_date_time, time_zone, gap_policy,
-    fold_policy, local_resolution, created_at
+INSERT INTO task_history (state, lease_token, result, errors, {TaskColumns})
+SELECT 'succeeded', lease_token, result, errors, {TaskColumns}
 FROM ended
 RETURNING id, encode(uuid_send(lease_token), 'hex');

@@ -1,0 +1,40 @@
+-- What several statements have in common: {Name} stands for it. There is one place to change when a
+-- task gets another column.
+
+-- fragment: TaskColumns
+-- What stays with a task from its creation to the history, but for its errors and its state.
+id, queue, name, payload, headers, run_at, expires_at, priority, attempt, max_attempts, options,
+concurrency_key, schedule_id, fire_at, created_at
+
+-- fragment: ShownTask
+-- What ReadTaskRow (task_rows.h) reads, of all_tasks AS t.
+t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,
+(extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at,
+(extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at, t.priority::int AS priority,
+t.state, t.attempt, t.max_attempts, t.lease_token::text AS lease_token,
+(extract(epoch FROM t.lease_until) * 1000000)::bigint AS lease_until,
+t.cancel_requested::int AS cancel_requested, t.errors::text AS errors,
+encode(t.result, 'hex') AS result, t.options::text AS options, t.concurrency_key, t.schedule_id,
+(extract(epoch FROM t.fire_at) * 1000000)::bigint AS fire_at,
+(extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
+(extract(epoch FROM t.updated_at) * 1000000)::bigint AS updated_at
+
+-- fragment: RunAt
+-- A time that has passed means now. Whole seconds and the rest are added apart, because an interval
+-- is multiplied in floating point, which has no room for the microseconds of the year 9999.
+greatest(now(),
+  coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
+             + :run_at_us::bigint * interval '1 microsecond', now())
+    + :delay_us::bigint * interval '1 microsecond')
+
+-- fragment: DefaultAttempts
+10
+
+-- fragment: DefaultRetry
+'{"first_us": 1000000, "longest_us": 3600000000, "multiplier": 2, "jitter": 0.1}'::jsonb
+
+-- fragment: ClaimedTask
+-- What a claim returns; TaskClaimer reads it by position.
+t.id, t.queue, t.name, t.payload, nullif(t.headers, '{}')::text, t.run_at, t.expires_at,
+t.priority::integer, t.attempt, t.max_attempts, t.lease_until, nullif(t.errors, '[]')::text,
+t.options::text, t.concurrency_key, t.schedule_id, t.fire_at, t.created_at, t.updated_at
