@@ -22,55 +22,67 @@ WorkHub::WorkHub(const WorkerParts& parts) : parts_(parts), thread_([this] { Run
 
 WorkHub::~WorkHub() {
   Drain();
+  std::map<WorkSession*, Session> left;  // let go of outside the lock
   {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    wake_.NotifyAll();
+    MutexLock lock(state_->mutex);
+    state_->stopping = true;
+    left.swap(state_->sessions);
+    state_->wake.NotifyAll();
   }
   thread_.join();
 }
 
+void WorkHub::State::Forget(WorkSession* over) {
+  Session gone;  // let go of outside the lock
+  MutexLock lock(mutex);
+  const auto found = sessions.find(over);
+  if (found == sessions.end()) return;
+  gone = std::move(found->second);
+  sessions.erase(found);
+}
+
+void WorkHub::State::EndLater(const std::vector<AttemptEnd>& ends) {
+  MutexLock lock(mutex);
+  orphans.insert(orphans.end(), ends.begin(), ends.end());
+  hinted = true;
+  wake.NotifyAll();
+}
+
 void WorkHub::Welcome(std::shared_ptr<runtime::DuplexStream> stream) {
-  const auto forget = [this](WorkSession* over) {
-    Session gone;  // let go of outside the lock
-    MutexLock lock(mutex_);
-    const auto found = sessions_.find(over);
-    if (found == sessions_.end()) return;
-    gone = std::move(found->second);
-    sessions_.erase(found);
-  };
   const auto session = std::make_shared<WorkSession>(
-      std::move(stream), parts_, WorkSession::Hub{forget, [this](std::vector<AttemptEnd> ends) {
-                                                    EndLater(std::move(ends));
-                                                  }});
+      std::move(stream), parts_,
+      WorkSession::Hub{
+          .on_over = [state = state_](WorkSession* over) { state->Forget(over); },
+          .end_later =
+              [state = state_](const std::vector<AttemptEnd>& ends) { state->EndLater(ends); }});
   bool draining = false;
   {
-    MutexLock lock(mutex_);
-    sessions_[session.get()] = session;
-    draining = draining_;
+    MutexLock lock(state_->mutex);
+    state_->sessions[session.get()] = session;
+    draining = state_->draining;
   }
   session->Begin();
   if (draining) session->Drain();
 }
 
 void WorkHub::Hint() {
-  MutexLock lock(mutex_);
-  hinted_ = true;
-  wake_.NotifyAll();
+  MutexLock lock(state_->mutex);
+  state_->hinted = true;
+  state_->wake.NotifyAll();
 }
 
 void WorkHub::Drain() {
   {
-    MutexLock lock(mutex_);
-    draining_ = true;
+    MutexLock lock(state_->mutex);
+    state_->draining = true;
   }
   for (const Session& session : Sessions()) session->Drain();
 }
 
 std::vector<WorkHub::Session> WorkHub::Sessions() {
   std::vector<Session> sessions;
-  MutexLock lock(mutex_);
-  for (const auto& [key, session] : sessions_) sessions.push_back(session);
+  MutexLock lock(state_->mutex);
+  for (const auto& [key, session] : state_->sessions) sessions.push_back(session);
   return sessions;
 }
 
@@ -83,28 +95,22 @@ void WorkHub::Run() {
   EndOrphans();
 }
 
-void WorkHub::EndLater(std::vector<AttemptEnd> ends) {
-  MutexLock lock(mutex_);
-  orphans_.insert(orphans_.end(), ends.begin(), ends.end());
-  hinted_ = true;
-  wake_.NotifyAll();
-}
-
 void WorkHub::EndOrphans() {
   while (true) {
     std::vector<AttemptEnd> ends;
     {
-      MutexLock lock(mutex_);
-      const std::size_t count = std::min(orphans_.size(), kOrphansAtOnce);
-      ends.assign(orphans_.end() - static_cast<std::ptrdiff_t>(count), orphans_.end());
-      orphans_.resize(orphans_.size() - count);
+      MutexLock lock(state_->mutex);
+      std::vector<AttemptEnd>& orphans = state_->orphans;
+      const std::size_t count = std::min(orphans.size(), kOrphansAtOnce);
+      ends.assign(orphans.end() - static_cast<std::ptrdiff_t>(count), orphans.end());
+      orphans.resize(orphans.size() - count);
     }
     if (ends.empty()) return;
     const auto moved = parts_.tasks.EndAttempts(ends, absl::Now() + kComparePatience);
     if (!moved.ok()) {
       // With the next round; by then their leases may have run out, which ends them too.
-      MutexLock lock(mutex_);
-      orphans_.insert(orphans_.end(), ends.begin(), ends.end());
+      MutexLock lock(state_->mutex);
+      state_->orphans.insert(state_->orphans.end(), ends.begin(), ends.end());
       return;
     }
     parts_.dispatcher.TasksMoved(*moved);
@@ -113,10 +119,11 @@ void WorkHub::EndOrphans() {
 
 bool WorkHub::WaitForNext() {
   const absl::Time next = absl::Now() + kCompareInterval;
-  MutexLock lock(mutex_);
-  while (!stopping_ && !hinted_ && absl::Now() < next) wake_.WaitUntil(mutex_, next);
-  hinted_ = false;
-  return !stopping_;
+  MutexLock lock(state_->mutex);
+  while (!state_->stopping && !state_->hinted && absl::Now() < next)
+    state_->wake.WaitUntil(state_->mutex, next);
+  state_->hinted = false;
+  return !state_->stopping;
 }
 
 void WorkHub::Compare() {

@@ -40,21 +40,28 @@ class WorkHub {
  private:
   using Session = std::shared_ptr<WorkSession>;
 
+  // Sessions keep it too: what they have under way may be answered when the hub is gone.
+  struct State {
+    void Forget(WorkSession* over) ABSL_LOCKS_EXCLUDED(mutex);
+    void EndLater(const std::vector<AttemptEnd>& ends) ABSL_LOCKS_EXCLUDED(mutex);
+
+    Mutex mutex;
+    CondVar wake;
+    std::map<WorkSession*, Session> sessions ABSL_GUARDED_BY(mutex);
+    std::vector<AttemptEnd> orphans ABSL_GUARDED_BY(mutex);  // whose workers are gone
+    bool hinted ABSL_GUARDED_BY(mutex) = false;
+    bool draining ABSL_GUARDED_BY(mutex) = false;
+    bool stopping ABSL_GUARDED_BY(mutex) = false;
+  };
+
   void Run();
-  void EndLater(std::vector<AttemptEnd> ends) ABSL_LOCKS_EXCLUDED(mutex_);
-  void EndOrphans() ABSL_LOCKS_EXCLUDED(mutex_);
-  bool WaitForNext() ABSL_LOCKS_EXCLUDED(mutex_);  // false: the thread is to end
-  void Compare() ABSL_LOCKS_EXCLUDED(mutex_);
-  std::vector<Session> Sessions() ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndOrphans();
+  bool WaitForNext();  // false: the thread is to end
+  void Compare();
+  std::vector<Session> Sessions();
 
   const WorkerParts parts_;
-  Mutex mutex_;
-  CondVar wake_;
-  std::map<WorkSession*, Session> sessions_ ABSL_GUARDED_BY(mutex_);
-  std::vector<AttemptEnd> orphans_ ABSL_GUARDED_BY(mutex_);  // whose workers are gone
-  bool hinted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
   std::thread thread_;  // the last member: it uses all others
 };
 

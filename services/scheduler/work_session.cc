@@ -156,7 +156,7 @@ void WorkSession::Leave() {
     close();
   });
   if (queued) return;
-  hub_.end_later(std::move(ends));
+  hub_.end_later(ends);
   close();
 }
 
@@ -175,7 +175,7 @@ void WorkSession::OnOver() {
                       .error = released ? "" : "the worker's stream broke"});
     }
   }
-  if (!ends.empty()) hub_.end_later(std::move(ends));
+  if (!ends.empty()) hub_.end_later(ends);
   hub_.on_over(this);
 }
 
@@ -228,7 +228,7 @@ void WorkSession::GiveBack(const LeasedTasks& leased) {
   for (const Task& task : leased.tasks) {
     ends.push_back({.lease = {task.id, leased.token}, .kind = AttemptEnd::Kind::kReleased});
   }
-  hub_.end_later(std::move(ends));
+  hub_.end_later(ends);
 }
 
 void WorkSession::Drain() {

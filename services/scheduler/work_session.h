@@ -42,7 +42,7 @@ class WorkSession : public std::enable_shared_from_this<WorkSession> {
   struct Hub {
     std::function<void(WorkSession*)> on_over;  // once, when the stream is over
     // These attempts are to be ended, for which nobody waits any more.
-    std::function<void(std::vector<AttemptEnd>)> end_later;
+    std::function<void(const std::vector<AttemptEnd>&)> end_later;
   };
   WorkSession(std::shared_ptr<runtime::DuplexStream> stream, const WorkerParts& parts, Hub hub);
 

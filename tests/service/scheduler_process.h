@@ -84,8 +84,7 @@ class SchedulerProcess {
   runtime::CallPipeline scheduler_calls_{CallOptions("parley.scheduler.v1.SchedulerService"),
                                          executor_};
   runtime::CallPipeline worker_calls_{CallOptions("parley.scheduler.v1.WorkerService"), executor_};
-  const scheduler::WorkerParts workers_ = {tasks_, acker_, dispatcher_, executor_,
-                                           [] { return 0.5; }};
+  const scheduler::WorkerParts workers_ = {tasks_, acker_, dispatcher_, executor_};
   scheduler::WorkHub hub_{workers_};
   scheduler::SchedulerService scheduler_service_{
       scheduler_calls_,
