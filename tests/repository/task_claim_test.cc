@@ -23,8 +23,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr absl::StatusCode kAborted = absl::StatusCode::kAborted;
-constexpr absl::StatusCode kNotFound = absl::StatusCode::kNotFound;
-constexpr char kNoToken[] = "ffffffffffffffffffffffffffffffff";
 
 TEST_F(TaskRepositoryTest, ClaimsByPriorityThenByTimeOverSeveralQueues) {
   const auto put = [&](const std::string& queue, std::int32_t priority) {
@@ -262,8 +260,9 @@ TEST_F(TaskRepositoryTest, ATaskIsDeadAfterItsLastAttempt) {
   for (const TaskState expected : {TaskState::kPending, TaskState::kDead}) {
     const Claimed claimed = Claim({"q"});
     ASSERT_THAT(claimed.tasks, SizeIs(1));
-    const auto failed =
-        tasks_.EndAttempt({.lease = {task.id, claimed.token}, .error = "no"}, Deadline());
+    const auto failed = tasks_.EndAttempt(
+        {.lease = {task.id, claimed.token}, .kind = AttemptEnd::Kind::kAbandoned, .error = "no"},
+        Deadline());
     ASSERT_THAT(failed, IsOk());
     EXPECT_EQ(failed->state, expected);
   }

@@ -21,6 +21,9 @@
 
 namespace parley::testing {
 
+// Of no lease.
+inline constexpr char kNoToken[] = "ffffffffffffffffffffffffffffffff";
+
 class TaskRepositoryTest : public ::testing::Test {
  protected:
   static absl::Time Deadline() { return absl::Now() + absl::Seconds(20); }

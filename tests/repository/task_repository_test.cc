@@ -22,9 +22,7 @@ using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr absl::StatusCode kAborted = absl::StatusCode::kAborted;
 constexpr absl::StatusCode kNotFound = absl::StatusCode::kNotFound;
-constexpr char kNoToken[] = "ffffffffffffffffffffffffffffffff";
 
 TEST_F(TaskRepositoryTest, KeepsEverythingThatATaskWasCreatedWith) {
   NewTask task = MakeTask();
@@ -265,7 +263,7 @@ TEST_F(TaskRepositoryTest, APendingTaskGetsAnotherTime) {
   const auto moved = tasks_.RescheduleTask(task.id, {.delay = absl::Hours(2)}, Deadline());
   ASSERT_THAT(moved, IsOk());
   EXPECT_EQ(moved->run_time - moved->update_time, absl::Hours(2));
-  EXPECT_FALSE(moved->local_time);
+  EXPECT_FALSE(moved->options.local_time);
   ASSERT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()), IsOk());
   EXPECT_THAT(Ids(Claim({"q"}).tasks), ElementsAre(task.id));
   EXPECT_THAT(tasks_.RescheduleTask(task.id, {}, Deadline()),

@@ -131,7 +131,7 @@ TEST_F(WorkStreamTest, AWorkerThatSaysGoodbyeLeavesNothingBehind) {
   std::vector<pb::Lease> leases;
   while (leases.size() < 10) {
     const pb::WorkResponse frame =
-        worker.ListenFor([](const pb::WorkResponse& frame) { return !frame.leases().empty(); });
+        worker.ListenFor([](const pb::WorkResponse& told) { return !told.leases().empty(); });
     if (frame.leases().empty()) break;
     leases.insert(leases.end(), frame.leases().begin(), frame.leases().end());
   }
