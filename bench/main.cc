@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "bench/echo.h"
+#include "bench/fill.h"
 #include "bench/load.h"
 #include "bench/work.h"
 #include "bench/workload.h"
@@ -14,6 +15,8 @@
 namespace {
 
 using parley::bench::CaptureOptions;
+using parley::bench::FillOptions;
+using parley::bench::HandoffOptions;
 using parley::bench::LoadOptions;
 using parley::bench::Report;
 using parley::bench::Workload;
@@ -26,8 +29,10 @@ struct Options {
   LoadOptions load;
   WorkloadOptions workload;
   CaptureOptions capture;
+  FillOptions fill;
   WorkOptions work;
-  double duration = 5, warm_up = 1;  // seconds
+  HandoffOptions handoff;
+  double duration = 5, warm_up = 1, from = 0, over = 0;  // seconds
   bool json = false;
   std::string listen = "127.0.0.1:0", reply;
 };
@@ -65,6 +70,8 @@ CLI::App* AddLoad(CLI::App& app, Options& options) {
       ->capture_default_str();
   load->add_option("--offset", options.workload.offset, "list: messages to leave out")
       ->capture_default_str();
+  load->add_option("--queue", options.workload.queue, "create, create-batch: whose tasks")
+      ->capture_default_str();
   load->add_option("--user", options.workload.user, "unread: whose")->capture_default_str();
   load->add_option("--expect", options.workload.expect, "unread: how many counts must come");
   load->add_flag("--json", options.json, "print the result as JSON");
@@ -89,8 +96,24 @@ CLI::App* AddEcho(CLI::App& app, Options& options) {
   return echo;
 }
 
+CLI::App* AddFill(CLI::App& app, Options& options) {
+  CLI::App* fill = app.add_subcommand("fill", "create tasks, 1,000 a call");
+  fill->add_option("--target", options.fill.target, "host:port of a schedulerd")->required();
+  fill->add_option("--queue", options.fill.queue, "whose tasks")->required();
+  fill->add_option("--tasks", options.fill.tasks, "how many")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  fill->add_option("--from", options.from, "seconds from now until the first may be due")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  fill->add_option("--over", options.over, "seconds over which they are due; 0, as --from: at once")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  return fill;
+}
+
 CLI::App* AddWork(CLI::App& app, Options& options) {
-  CLI::App* work = app.add_subcommand("work", "ack tasks on Work streams, and measure");
+  CLI::App* work = app.add_subcommand("work", "ack tasks on Work streams; how fast, and how late");
   work->add_option("--target", options.work.target, "host:port of a schedulerd")->required();
   work->add_option("--queue", options.work.queue, "whose tasks")->required();
   work->add_option("--tasks", options.work.tasks, "how many")
@@ -102,12 +125,31 @@ CLI::App* AddWork(CLI::App& app, Options& options) {
   work->add_option("--credit", options.work.credit, "of each stream")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
+  work->add_flag("--json", options.json, "print the result as JSON");
   return work;
+}
+
+CLI::App* AddHandoff(CLI::App& app, Options& options) {
+  CLI::App* handoff =
+      app.add_subcommand("handoff", "from CreateTask to the worker, one task at a time");
+  handoff->add_option("--target", options.handoff.target, "host:port of a schedulerd")->required();
+  handoff->add_option("--queue", options.handoff.queue, "whose tasks")->required();
+  handoff->add_option("--tasks", options.handoff.tasks, "how many")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  handoff->add_flag("--json", options.json, "print the result as JSON");
+  return handoff;
 }
 
 int Fail(const absl::Status& status) {
   std::cerr << "parley-bench: " << status.message() << std::endl;
   return EXIT_FAILURE;
+}
+
+int Show(const absl::StatusOr<Report>& report, const Options& options) {
+  if (!report.ok()) return Fail(report.status());
+  std::cout << (options.json ? report->ToJson() : report->ToText()) << std::flush;
+  return report->Ok() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int RunLoad(Options& options) {
@@ -116,20 +158,14 @@ int RunLoad(Options& options) {
   options.load.warm_up = absl::Seconds(options.warm_up);
   const absl::StatusOr<Workload> workload = MakeWorkload(options.workload);
   if (!workload.ok()) return Fail(workload.status());
-  const absl::StatusOr<Report> report = parley::bench::RunLoad(options.load, *workload);
-  if (!report.ok()) return Fail(report.status());
-  std::cout << (options.json ? report->ToJson() : report->ToText()) << std::flush;
-  return report->Ok() ? EXIT_SUCCESS : EXIT_FAILURE;
+  return Show(parley::bench::RunLoad(options.load, *workload), options);
 }
 
-int RunWork(const Options& options) {
-  const auto report = parley::bench::RunWork(options.work);
-  if (!report.ok()) return Fail(report.status());
-  const double seconds = absl::ToDoubleSeconds(report->seconds);
-  std::cout << "{\"tasks\": " << report->tasks << ", \"seconds\": " << seconds
-            << ", \"rate\": " << static_cast<double>(report->tasks) / seconds
-            << ", \"frames\": " << report->frames << "}" << std::endl;
-  return EXIT_SUCCESS;
+int RunFill(Options& options) {
+  options.fill.from = absl::Seconds(options.from);
+  options.fill.over = absl::Seconds(options.over);
+  const absl::Status status = parley::bench::Fill(options.fill);
+  return status.ok() ? EXIT_SUCCESS : Fail(status);
 }
 
 }  // namespace
@@ -140,7 +176,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   const CLI::App* load = AddLoad(app, options);
   const CLI::App* capture = AddCapture(app, options);
+  const CLI::App* fill = AddFill(app, options);
   const CLI::App* work = AddWork(app, options);
+  const CLI::App* handoff = AddHandoff(app, options);
   AddEcho(app, options);
   try {
     app.parse(argc, argv);
@@ -148,7 +186,9 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? EXIT_SUCCESS : kUsage;
   }
   if (load->parsed()) return RunLoad(options);
-  if (work->parsed()) return RunWork(options);
+  if (fill->parsed()) return RunFill(options);
+  if (work->parsed()) return Show(parley::bench::RunWork(options.work), options);
+  if (handoff->parsed()) return Show(parley::bench::RunHandoff(options.handoff), options);
   if (capture->parsed()) {
     const absl::Status status = parley::bench::Capture(options.capture);
     return status.ok() ? EXIT_SUCCESS : Fail(status);

@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=deploy/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/local/lib.sh"
+# shellcheck source=bench/lib.sh
+source "$ROOT/bench/lib.sh"
 
 usage() {
   cat <<'TEXT'
@@ -53,92 +55,19 @@ while (($#)); do
   shift
 done
 
-BIN=$ROOT/build/release/bin
-BENCH=$ROOT/bench
 OUT=$VAR/bench/results/$(date +%Y%m%d-%H%M%S)
-CLUSTER=  # set once there is one
-CHILD=    # what measures just now
 LEAVE=no  # whether the servers are to stay
-
-stop_process() {
-  local pid
-  pid=$(running_process "$1") || return 0
-  kill -TERM "$pid" 2>/dev/null || true
-  if ! wait_gone 30 "$1" && pid=$(running_process "$1"); then kill -KILL "$pid" 2>/dev/null || true; fi
-  forget_process "$1"
-}
 
 finish() {
   local rc=$?
   trap '' INT TERM HUP
-  [[ -z $CHILD ]] || kill -TERM "$CHILD" 2>/dev/null || true
+  stop_child
   if [[ $LEAVE == no ]]; then
     stop_process bench-messaged
     stop_process bench-echo
-    if [[ -n $CLUSTER ]]; then
-      cluster_stop "$CLUSTER" || true
-      rm -rf "$CLUSTER"
-    fi
+    remove_cluster
   fi
   exit "$rc"
-}
-
-build() {
-  local log=$VAR/log/configure.log
-  if ! (cd "$ROOT" && cmake --preset release) >"$log" 2>&1; then
-    tail -n 30 "$log" >&2
-    fail "the build could not be configured"
-  fi
-  (cd "$ROOT" && NINJA_STATUS='         [%f/%t, %e s] ' cmake --build --preset release --target \
-    parley-migrate parley-messaged parley-bench) || fail "the build failed"
-}
-
-# A directory on a disk, which /tmp may not be, that the cluster's user can reach.
-make_cluster_dir() {
-  local base dir
-  for base in "$VAR/bench" "${TMPDIR:-/var/tmp}" /var/tmp; do
-    dir=$(mktemp -d "$base/parley-bench.XXXXXX") || continue
-    if cluster_dir_usable "$dir"; then
-      printf '%s\n' "$dir"
-      return 0
-    fi
-    rmdir "$dir"
-  done
-  return 1
-}
-
-start_cluster() {
-  CLUSTER=$(make_cluster_dir) || fail "there is no place for a cluster"
-  cluster_create "$CLUSTER"
-  PORT=$(free_port $((20000 + RANDOM % 8000)) 32000) || fail "no free port for PostgreSQL"
-  # Nothing else is set: what is measured is what PostgreSQL does out of the box, durably.
-  cluster_start "$CLUSTER" "$PORT" "max_connections = 200" || fail "PostgreSQL did not start"
-  cluster_application "$CLUSTER" "$PORT"
-  ADMIN=$(cluster_url "$CLUSTER" "$PORT" postgres parley)
-  PARLEY_DATABASE_URL=$(cluster_url "$CLUSTER" "$PORT" parley parley)
-  export PARLEY_DATABASE_URL
-}
-
-admin() { "$PG/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@" "$ADMIN"; }
-
-# start_server NAME COMMAND...: in a session of its own, so that Ctrl-C reaches this script only.
-start_server() {
-  local name=$1
-  shift
-  setsid "$@" </dev/null >"$OUT/$name.log" 2>&1 9>&- &
-  remember_process "$name" "$!" 2>/dev/null || true
-}
-
-# wait_serving NAME ADDRESS
-wait_serving() {
-  local deadline=$((SECONDS + 60))
-  until /usr/bin/python3 "$ROOT/deploy/local/health.py" --timeout 1 "$2" 2>/dev/null; do
-    if ((SECONDS > deadline)) || ! running_process "$1" >/dev/null; then
-      tail -n 15 "$OUT/$1.log" >&2
-      fail "$1 does not serve"
-    fi
-    sleep 0.1
-  done
 }
 
 start_servers() {
@@ -151,49 +80,22 @@ start_servers() {
   wait_serving bench-messaged "$MESSAGED"
   MESSAGED_PID=$(running_process bench-messaged)
   sleep 2 # until what starting took has been given back
-  memory VmRSS >"$OUT/idle.rss"
+  memory "$MESSAGED_PID" VmRSS >"$OUT/idle.rss"
   "$BIN/parley-bench" capture --target "$MESSAGED" --out "$OUT/page.bin" ||
     fail "messaged gives no page"
   start_server bench-echo "$BIN/parley-bench" echo --listen "$ECHO" --reply "$OUT/page.bin"
   wait_serving bench-echo "$ECHO"
 }
 
-# memory FIELD: of messaged, in KiB.
-memory() { sed -n "s/^$1:[[:space:]]*\([0-9]*\) kB$/\1/p" "/proc/$MESSAGED_PID/status"; }
-
 # The settings that a reader needs to judge the figures, as Markdown.
 describe() {
-  local model commit setting settings=
-  model=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)
-  commit=$(git -C "$ROOT" describe --always --dirty 2>/dev/null || echo unknown)
-  for setting in fsync synchronous_commit full_page_writes wal_sync_method shared_buffers \
-    max_wal_size max_connections; do
-    settings+="$setting=$(admin -c "SHOW $setting"), "
-  done
-  say "- $(nproc) CPUs (${model:-unknown}), $(sed -n 's/^MemTotal: *//p' /proc/meminfo) of memory," \
-    "Linux $(uname -r); load before the first round: $(cut -d ' ' -f 1-3 /proc/loadavg)"
-  say "- commit $commit, $(date -u '+%Y-%m-%d %H:%M UTC'); all programs on this machine, over TCP on" \
-    "loopback"
-  say "- $("$PG/postgres" --version), on $(stat -f -c %T "$CLUSTER"): ${settings%, }"
+  describe_machine
   say "- parley-messaged ${MESSAGED_OPTIONS[*]:-}: $("$BIN/parley-messaged" \
     "${MESSAGED_OPTIONS[@]}" --print-config |
     awk '$1 == "workers" || $1 == "queue" || $1 == "log-level" {print $1 "=" $NF}' | paste -sd ' ')"
   say "- $CHATS chats of $MESSAGES messages and one of $DEEP; medians of $ROUNDS round(s)," \
     "$DURATION s each after $WARM_UP s of warm-up ($DEPTH_DURATION s for the depths); $IN_FLIGHT calls" \
     "in flight over 2 connections, $IN_FLIGHT clients of pgbench -M prepared"
-}
-
-# measure NAME COMMAND...: its output goes to NAME in the round's folder. A failure is noted and shows
-# in the table; the others are measured all the same.
-measure() {
-  local name=$1 rc=0
-  shift
-  "$@" >"$RAW/$name" 2>"$RAW/$name.err" 9>&- &
-  CHILD=$!
-  wait "$CHILD" || rc=$?
-  CHILD=
-  if [[ $rc -ne 0 ]]; then note "$name ended with $rc; see $(short "$RAW/$name.err")"; fi
-  sleep 0.2
 }
 
 # parley NAME ARGUMENT...: calls messaged, and notes its peak of memory meanwhile.
@@ -204,7 +106,7 @@ parley() {
   echo 5 2>/dev/null >"/proc/$MESSAGED_PID/clear_refs" || true
   measure "$name.parley" "$BIN/parley-bench" load --json --target "$MESSAGED" \
     --chats "$CHATS" --duration "$DURATION" --warm-up "$WARM_UP" "$@"
-  memory VmHWM >"$RAW/$name.hwm" 2>/dev/null || fail "parley-messaged has ended; see $OUT/bench-messaged.log"
+  memory "$MESSAGED_PID" VmHWM >"$RAW/$name.hwm" 2>/dev/null || fail "parley-messaged has ended; see $OUT/bench-messaged.log"
 }
 
 # pgbench NAME FILE ARGUMENT...: the warm-up is cut off by the report, for which there are lines of
@@ -272,8 +174,6 @@ round() {
   note "round $1 of $ROUNDS done, $(elapsed)"
 }
 
-elapsed() { printf '%d:%02d min\n' $((SECONDS / 60)) $((SECONDS % 60)); }
-
 # What one GetUnreadCounts runs, from PostgreSQL's own log; the health probe's ping left out.
 count_statements() {
   local log=$CLUSTER/server.log before
@@ -290,25 +190,15 @@ count_statements() {
 }
 
 main() {
-  mkdir -p "$VAR/log" "$VAR/run" "$VAR/bench"
-  exec 9>"$VAR/bench/lock"
-  flock -n 9 || fail "another bench/run.sh is at work in this checkout"
-  local name
-  for name in bench-messaged bench-echo; do
-    ! running_process "$name" >/dev/null ||
-      fail "$name of a run with --keep still runs, pid $(running_process "$name"); end it first"
-  done
-  # Settings of the caller's would change what is measured.
-  for name in "${!PARLEY_@}" "${!PG@}"; do
-    [[ $name == PG || ${name} == PGSSL* ]] || unset "$name"
-  done
+  take_turn
+  refuse_leftovers bench-messaged bench-echo
 
   step "Packages"
   need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}" \
     python3-matplotlib
   PG=$(pg_bindir) || fail "no PostgreSQL server is installed"
   step "Build"
-  build
+  build parley-migrate parley-messaged parley-bench
 
   trap finish EXIT
   trap 'exit 130' INT TERM HUP

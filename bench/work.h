@@ -1,4 +1,4 @@
-// Workers that do nothing, as fast as they can.
+// What the load program measures as a worker.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "bench/report.h"
 
 namespace parley::bench {
 
@@ -13,17 +14,26 @@ struct WorkOptions {
   std::string target;  // host:port of a schedulerd
   std::string queue;
   int streams = 2;              // Work streams, each on a connection of its own
-  std::int32_t credit = 1000;   // of each stream; what is leased is acked at once, and granted anew
+  std::int32_t credit = 1000;   // of each stream
   std::int64_t tasks = 100000;  // how many to do
 };
 
-struct WorkReport {
-  std::int64_t tasks = 0;   // that were settled
-  absl::Duration seconds;   // from the first stream's begin to the last answer
-  std::int64_t frames = 0;  // that came from the server
+// Acks every task that is leased until so many are settled, durably: how long that took from the
+// first stream's begin to the last answer, and of each task how late a worker got it. Any error of
+// a stream, or of a task.
+absl::StatusOr<Report> RunWork(const WorkOptions& options);
+
+struct HandoffOptions {
+  std::string target;
+  std::string queue;
+  std::int64_t tasks = 1000;   // one after the other
+  std::int64_t warm_up = 100;  // tasks before those
+  // Before each, so that the service is idle.
+  absl::Duration pause = absl::Milliseconds(2);
 };
 
-// Acks every task that is leased until so many are settled. Any error of a stream, or of a task.
-absl::StatusOr<WorkReport> RunWork(const WorkOptions& options);
+// How long it takes from calling CreateTask, for a task that is due at once, until a worker who
+// waits for it has it in hand. Any error.
+absl::StatusOr<Report> RunHandoff(const HandoffOptions& options);
 
 }  // namespace parley::bench

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "parley/message/v1/message_service.pb.h"
-#include "parley/scheduler/v1/scheduler_service.pb.h"
 
 namespace parley::bench {
 namespace {
@@ -98,17 +97,11 @@ Workload Unread(const WorkloadOptions& options) {
 
 constexpr int kTasksInABatch = 1000;
 
-scheduler::v1::CreateTaskRequest NewTask(const WorkloadOptions& options) {
-  scheduler::v1::CreateTaskRequest request;
-  request.set_queue(options.queue);
-  request.set_name("noop");
-  request.set_payload("{\"n\": 1}");
-  return request;
-}
-
 Workload Create(const WorkloadOptions& options) {
   Workload workload{.method = "/parley.scheduler.v1.SchedulerService/CreateTask"};
-  workload.requests.push_back(Serialize(NewTask(options)));
+  scheduler::v1::CreateTaskRequest request;
+  FillNoop(options.queue, request);
+  workload.requests.push_back(Serialize(request));
   workload.check = [](const grpc::ByteBuffer& answer) {
     const absl::StatusOr<scheduler::v1::Task> task = Parse<scheduler::v1::Task>(answer);
     if (!task.ok()) return task.status();
@@ -120,7 +113,7 @@ Workload Create(const WorkloadOptions& options) {
 Workload CreateBatch(const WorkloadOptions& options) {
   Workload workload{.method = "/parley.scheduler.v1.SchedulerService/BatchCreateTasks"};
   scheduler::v1::BatchCreateTasksRequest request;
-  for (int i = 0; i < kTasksInABatch; ++i) *request.add_requests() = NewTask(options);
+  for (int i = 0; i < kTasksInABatch; ++i) FillNoop(options.queue, *request.add_requests());
   workload.requests.push_back(Serialize(request));
   workload.check = [](const grpc::ByteBuffer& answer) {
     const auto batch = Parse<scheduler::v1::BatchCreateTasksResponse>(answer);
@@ -142,6 +135,12 @@ absl::StatusOr<Workload> MakeWorkload(const WorkloadOptions& options) {
   if (options.scenario == "create") return Create(options);
   if (options.scenario == "create-batch") return CreateBatch(options);
   return absl::InvalidArgumentError(absl::StrCat("no scenario ", options.scenario));
+}
+
+void FillNoop(const std::string& queue, scheduler::v1::CreateTaskRequest& task) {
+  task.set_queue(queue);
+  task.set_name("noop");
+  task.set_payload("{\"n\": 1}");
 }
 
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/scheduler/v1/scheduler_service.pb.h"
 
 namespace parley::bench {
 
@@ -36,6 +37,9 @@ struct Workload {
 
 // InvalidArgument: there is no such scenario.
 absl::StatusOr<Workload> MakeWorkload(const WorkloadOptions& options);
+
+// The task of all scenarios: next to nothing to store, and nothing to do.
+void FillNoop(const std::string& queue, scheduler::v1::CreateTaskRequest& task);
 
 // A channel with a connection of its own.
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target);
