@@ -39,6 +39,7 @@ inline constexpr absl::string_view kScheduledMessageEnded = "SCHEDULED_MESSAGE_E
 inline constexpr absl::string_view kAttemptsExhausted = "ATTEMPTS_EXHAUSTED";
 inline constexpr absl::string_view kErasureNotFound = "ERASURE_NOT_FOUND";
 inline constexpr absl::string_view kWatcherTooSlow = "WATCHER_TOO_SLOW";
+inline constexpr absl::string_view kQueueExists = "QUEUE_EXISTS";
 inline constexpr absl::string_view kTaskNotFound = "TASK_NOT_FOUND";
 inline constexpr absl::string_view kTaskNotPending = "TASK_NOT_PENDING";
 inline constexpr absl::string_view kTaskNotDead = "TASK_NOT_DEAD";

@@ -16,6 +16,11 @@ inline absl::Time TimeColumn(const soci::values& row, const char* name) {
   return absl::FromUnixMicros(row.get<long long>(name));
 }
 
+inline std::optional<absl::Time> OptionalTimeColumn(const soci::values& row, const char* name) {
+  if (row.get_indicator(name) == soci::i_null) return std::nullopt;
+  return TimeColumn(row, name);
+}
+
 inline std::optional<std::string> OptionalTextColumn(const soci::values& row, const char* name) {
   if (row.get_indicator(name) == soci::i_null) return std::nullopt;
   return row.get<std::string>(name);

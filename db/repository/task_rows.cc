@@ -28,11 +28,6 @@ Enum FromLabel(const std::array<absl::string_view, kSize>& names, const std::str
   throw soci::soci_error("a task's row holds a name that this version does not know");
 }
 
-std::optional<absl::Time> OptionalTime(const soci::values& values, const char* name) {
-  if (values.get_indicator(name) == soci::i_null) return std::nullopt;
-  return TimeColumn(values, name);
-}
-
 // The value, or soci_error: a row that this version cannot read.
 template <class T>
 T ValueOrThrow(absl::StatusOr<T> value) {
@@ -200,8 +195,8 @@ TaskRow ReadTaskRow(const soci::values& values) {
   task.state = ReadTaskState(values);
   task.attempt = values.get<int>("attempt");
   task.max_attempts = values.get<int>("max_attempts");
-  task.expire_time = OptionalTime(values, "expires_at");
-  task.lease_until = OptionalTime(values, "lease_until");
+  task.expire_time = OptionalTimeColumn(values, "expires_at");
+  task.lease_until = OptionalTimeColumn(values, "lease_until");
   task.cancel_requested = values.get<int>("cancel_requested") != 0;
   task.errors = ValueOrThrow(TaskErrorsFromJson(values.get<std::string>("errors")));
   task.result = absl::HexStringToBytes(values.get<std::string>("result"));
@@ -211,7 +206,7 @@ TaskRow ReadTaskRow(const soci::values& values) {
     task.options = ValueOrThrow(TaskOptionsFromJson(*options));
   }
   task.concurrency_key = OptionalTextColumn(values, "concurrency_key").value_or("");
-  if (const auto fire_time = OptionalTime(values, "fire_at")) {
+  if (const auto fire_time = OptionalTimeColumn(values, "fire_at")) {
     task.firing = {.schedule_id = values.get<long long>("schedule_id"), .fire_time = *fire_time};
   }
   row.lease_token = ReadLeaseToken(values);

@@ -79,6 +79,15 @@ void Dispatcher::TasksMoved(const std::vector<db::TaskRepository::Moved>& moved)
   for (const std::string& queue : queues) TaskReady(queue, absl::ZeroDuration());
 }
 
+void Dispatcher::QueueChanged(absl::string_view queue) {
+  {
+    MutexLock lock(mutex_);
+    to_notify_.emplace(queue);
+    room_.Change(queue);
+  }
+  wake_.NotifyOne();
+}
+
 void Dispatcher::Hint(absl::string_view queue) {
   {
     MutexLock lock(mutex_);

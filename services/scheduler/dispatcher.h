@@ -54,6 +54,10 @@ class Dispatcher {
   // The same for tasks whose attempts have ended, as far as they are to be tried again.
   void TasksMoved(const std::vector<db::TaskRepository::Moved>& moved);
 
+  // The settings of `queue` have changed, committed by this process, or more of it may run. Wakes
+  // as TaskReady does.
+  void QueueChanged(absl::string_view queue);
+
   // Something may have changed in `queue`; in any queue if it is empty.
   void Hint(absl::string_view queue);
 

@@ -9,6 +9,7 @@
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
+#include "db/repository/queue_repository.h"
 #include "db/repository/task_acker.h"
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
@@ -18,6 +19,7 @@
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
 #include "services/scheduler/task_rules.h"
@@ -61,8 +63,10 @@ int main(int argc, char** argv) {
   // What goes through a hot lane goes together with others, and so fast, that more may wait.
   const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
   db::TaskRepository tasks(**pool);
+  db::QueueRepository queues(**pool);
   scheduler::Dispatcher dispatcher(tasks, db::TaskClaimer(*dsn));
-  const scheduler::Reaper reaper(tasks, dispatcher, std::stoi(history_days));
+  const scheduler::Reaper reaper({.tasks = tasks, .queues = queues, .dispatcher = dispatcher},
+                                 std::stoi(history_days));
   const db::Listener listener(*dsn, db::kTaskChannel,
                               [&](absl::string_view queue) { dispatcher.Hint(queue); });
   runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),
@@ -75,6 +79,10 @@ int main(int argc, char** argv) {
                                       .default_deadline = config.default_deadline,
                                       .max_deadline = config.max_deadline},
                                      executor);
+  runtime::CallPipeline queue_calls({.service = "parley.scheduler.v1.QueueService",
+                                     .default_deadline = config.default_deadline,
+                                     .max_deadline = config.max_deadline},
+                                    executor);
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
   db::TaskAcker acker(*dsn, {});
   const scheduler::WorkerParts workers = {
@@ -88,18 +96,19 @@ int main(int argc, char** argv) {
                                                  .default_zone = time_zone,
                                                  .on_cancel_requested = [&] { hub.Hint(); }});
   scheduler::WorkerService worker_service(worker_calls, workers, hub);
+  scheduler::QueueService queue_service(queue_calls, queues, dispatcher);
 
-  return runtime::Host(
-             {.listen = config.listen,
-              .drain_delay = config.drain_delay,
-              .drain_grace = config.drain_grace,
-              .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
-              .on_drain =
-                  [&] {
-                    dispatcher.Drain();
-                    hub.Drain();
-                  }},
-             {&scheduler_service, &worker_service},
-             {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService"})
+  return runtime::Host({.listen = config.listen,
+                        .drain_delay = config.drain_delay,
+                        .drain_grace = config.drain_grace,
+                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+                        .on_drain =
+                            [&] {
+                              dispatcher.Drain();
+                              hub.Drain();
+                            }},
+                       {&scheduler_service, &worker_service, &queue_service},
+                       {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService",
+                        "parley.scheduler.v1.QueueService"})
       .Run();
 }

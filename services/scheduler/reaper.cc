@@ -18,14 +18,12 @@ constexpr std::int32_t kBatch = 500;
 // How far ahead the history has room for tasks that end, and how often it is seen to.
 constexpr std::int32_t kHistoryAhead = 7;
 constexpr absl::Duration kHistoryInterval = absl::Minutes(10);
+constexpr absl::Duration kFoldInterval = absl::Minutes(10);
 
 }  // namespace
 
-Reaper::Reaper(db::TaskRepository& tasks, Dispatcher& dispatcher, std::int32_t history_days)
-    : tasks_(tasks),
-      dispatcher_(dispatcher),
-      history_days_(history_days),
-      thread_([this] { Run(); }) {}
+Reaper::Reaper(const Parts& parts, std::int32_t history_days)
+    : parts_(parts), history_days_(history_days), thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
   {
@@ -41,7 +39,9 @@ void Reaper::Run() {
   while (true) {
     RescueAll();
     ExpireAll();
+    UnblockAll();
     if (absl::Now() >= history_at_) TendHistory();
+    if (absl::Now() >= fold_at_) FoldCounters();
     // Not all processes at once.
     const absl::Time next = absl::Now() + kInterval * absl::Uniform(random, 0.8, 1.0);
     MutexLock lock(mutex_);
@@ -52,14 +52,14 @@ void Reaper::Run() {
 
 void Reaper::RescueAll() {
   while (true) {
-    const auto rescued = tasks_.RescueExpired(kBatch, absl::Now() + kPatience);
+    const auto rescued = parts_.tasks.RescueExpired(kBatch, absl::Now() + kPatience);
     if (!rescued.ok() && !failing_) {
       runtime::Log(runtime::LogLevel::kWarn, "leases that have run out cannot be looked for",
                    {{"error", std::string(rescued.status().message())}});
     }
     failing_ = !rescued.ok();
     if (!rescued.ok()) return;
-    dispatcher_.TasksMoved(*rescued);
+    parts_.dispatcher.TasksMoved(*rescued);
     if (rescued->size() < static_cast<std::size_t>(kBatch)) return;
   }
 }
@@ -67,17 +67,36 @@ void Reaper::RescueAll() {
 void Reaper::ExpireAll() {
   // An outage has been told of by RescueAll.
   while (true) {
-    const auto expired = tasks_.ExpireTasks(kBatch, absl::Now() + kPatience);
+    const auto expired = parts_.tasks.ExpireTasks(kBatch, absl::Now() + kPatience);
     if (!expired.ok() || *expired < kBatch) return;
   }
 }
 
+void Reaper::UnblockAll() {
+  // Seldom any: UpdateQueue does it when it takes the limit away.
+  while (true) {
+    const auto unblocked = parts_.queues.UnblockTasks(kBatch, absl::Now() + kPatience);
+    if (!unblocked.ok() || *unblocked < kBatch) return;
+  }
+}
+
+void Reaper::FoldCounters() {
+  // Late is early enough: the sums are right without.
+  fold_at_ = absl::Now() + kFoldInterval;
+  const absl::Status status = parts_.queues.FoldCounters(absl::Now() + kPatience);
+  if (!status.ok()) {
+    runtime::Log(runtime::LogLevel::kWarn, "the counters of queues cannot be added up",
+                 {{"error", std::string(status.message())}});
+  }
+}
+
 void Reaper::TendHistory() {
-  absl::Status status = tasks_.ExtendHistory(kHistoryAhead, absl::Now() + kPatience);
+  absl::Status status = parts_.tasks.ExtendHistory(kHistoryAhead, absl::Now() + kPatience);
   // Without room nothing could end; that it is dropped can wait.
   if (status.ok()) history_at_ = absl::Now() + kHistoryInterval;
   while (status.ok()) {
-    const absl::StatusOr<bool> dropped = tasks_.DropHistory(history_days_, absl::Now() + kPatience);
+    const absl::StatusOr<bool> dropped =
+        parts_.tasks.DropHistory(history_days_, absl::Now() + kPatience);
     status = dropped.status();
     if (!dropped.ok() || !*dropped) break;
   }

@@ -50,14 +50,6 @@ std::string TextOf(const google::protobuf::Duration& duration) {
   return absl::StrCat(duration.seconds(), " ", duration.nanos());
 }
 
-std::string TextOf(const pb::RetryPolicy& policy) {
-  return absl::StrCat(
-      policy.has_initial_backoff() ? TextOf(policy.initial_backoff()) : "", ",",
-      policy.has_max_backoff() ? TextOf(policy.max_backoff()) : "", ",",
-      policy.has_backoff_multiplier() ? absl::StrCat(policy.backoff_multiplier()) : "", ",",
-      policy.has_jitter() ? absl::StrCat(policy.jitter()) : "");
-}
-
 // What the two requests that say when to run have in common.
 template <class Request>
 TaskTime TimeFromProto(const Request& request, Violations& violations) {
@@ -120,6 +112,14 @@ pb::RetryPolicy ToProto(const RetryPolicy& policy) {
   if (policy.multiplier) result.set_backoff_multiplier(*policy.multiplier);
   if (policy.jitter) result.set_jitter(*policy.jitter);
   return result;
+}
+
+std::string ToText(const pb::RetryPolicy& policy) {
+  return absl::StrCat(
+      policy.has_initial_backoff() ? TextOf(policy.initial_backoff()) : "", ",",
+      policy.has_max_backoff() ? TextOf(policy.max_backoff()) : "", ",",
+      policy.has_backoff_multiplier() ? absl::StrCat(policy.backoff_multiplier()) : "", ",",
+      policy.has_jitter() ? absl::StrCat(policy.jitter()) : "");
 }
 
 RetryPolicy FromProto(const pb::RetryPolicy& policy, Violations& violations) {
@@ -294,7 +294,7 @@ std::string FingerprintOf(const pb::CreateTaskRequest& request) {
     add(absl::StrCat(request.expire_time().seconds(), " ", request.expire_time().nanos()));
   }
   if (request.has_retry_policy())
-    add(absl::StrCat("retry_policy ", TextOf(request.retry_policy())));
+    add(absl::StrCat("retry_policy ", ToText(request.retry_policy())));
   if (request.has_run_timeout()) add(absl::StrCat("run_timeout ", TextOf(request.run_timeout())));
   if (!request.concurrency_key().empty()) {
     add(absl::StrCat("concurrency_key ", request.concurrency_key()));

@@ -24,6 +24,8 @@ namespace pb = ::parley::scheduler::v1;
 
 pb::Task ToProto(const Task& task);
 pb::RetryPolicy ToProto(const RetryPolicy& policy);
+// As it was put, for a digest.
+std::string ToText(const pb::RetryPolicy& policy);
 
 // A task that has just been created of `task`.
 Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,

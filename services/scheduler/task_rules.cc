@@ -5,17 +5,15 @@
 #include <unordered_set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/local_time.h"
 #include "base/text.h"
+#include "services/scheduler/queue_rules.h"
 
 namespace parley::scheduler {
 namespace {
 
-constexpr std::size_t kMaxQueueName = 128;
 constexpr std::size_t kMaxTaskName = 256;
 constexpr std::size_t kMaxPayload = std::size_t{1} << 20;
 constexpr std::size_t kMaxHeaders = 64;
@@ -37,23 +35,6 @@ const absl::Duration kMaxRunTimeout = absl::Hours(24) * 30;
 const absl::Duration kMaxBackoff = absl::Hours(24) * 30;
 constexpr double kMaxMultiplier = 10;
 const absl::Duration kMaxDelay = absl::Hours(24) * 3653;  // ten years, leap days included
-
-void CheckQueue(absl::string_view field, absl::string_view queue, Violations& violations) {
-  const bool well_formed = std::all_of(queue.begin(), queue.end(), [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
-  });
-  if (queue.empty() || queue.size() > kMaxQueueName || !well_formed) {
-    violations.Add(field, "must be 1 to 128 of the characters A-Z a-z 0-9 . _ -");
-  }
-}
-
-// A queue that callers may put tasks into, or take them from.
-void CheckOpenQueue(absl::string_view field, absl::string_view queue, Violations& violations) {
-  CheckQueue(field, queue, violations);
-  if (absl::StartsWith(queue, kReservedQueuePrefix)) {
-    violations.Add(field, "must not begin with \"parley.\", which is reserved for the suite's own");
-  }
-}
 
 void CheckHeaders(const std::map<std::string, std::string>& headers, Violations& violations) {
   if (headers.size() > kMaxHeaders) violations.Add("headers", "must have at most 64 entries");

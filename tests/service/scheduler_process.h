@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
+#include "db/repository/queue_repository.h"
 #include "db/repository/task_repository.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -23,6 +24,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/wire.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
 #include "services/scheduler/worker_service.h"
@@ -40,10 +42,12 @@ class SchedulerProcess {
     grpc::ServerBuilder builder;
     builder.RegisterService(&scheduler_service_);
     builder.RegisterService(&worker_service_);
+    builder.RegisterService(&queue_service_);
     server_ = builder.BuildAndStart();
     const auto channel = server_->InProcessChannel(grpc::ChannelArguments());
     scheduler_ = pb::SchedulerService::NewStub(channel);
     worker_ = pb::WorkerService::NewStub(channel);
+    queue_ = pb::QueueService::NewStub(channel);
   }
 
   ~SchedulerProcess() {
@@ -54,6 +58,7 @@ class SchedulerProcess {
 
   pb::SchedulerService::Stub& scheduler() { return *scheduler_; }
   pb::WorkerService::Stub& worker() { return *worker_; }
+  pb::QueueService::Stub& queue() { return *queue_; }
 
  private:
   static db::PoolOptions PoolOptions() {
@@ -75,10 +80,11 @@ class SchedulerProcess {
   const db::Dsn dsn_;
   db::SessionPool pool_;
   db::TaskRepository tasks_{pool_};
+  db::QueueRepository queues_{pool_};
   scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
   db::TaskCreator creator_{dsn_, {}};
   db::TaskAcker acker_{dsn_, {}};
-  scheduler::Reaper reaper_{tasks_, dispatcher_, /*history_days=*/14};
+  scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, /*history_days=*/14};
   std::unique_ptr<db::Listener> listener_;
   runtime::Executor executor_{{.threads = 4, .queue = 200}};
   runtime::CallPipeline scheduler_calls_{CallOptions("parley.scheduler.v1.SchedulerService"),
@@ -90,9 +96,12 @@ class SchedulerProcess {
       scheduler_calls_,
       {tasks_, creator_, dispatcher_, executor_, "Europe/Berlin", [this] { hub_.Hint(); }}};
   scheduler::WorkerService worker_service_{worker_calls_, workers_, hub_};
+  runtime::CallPipeline queue_calls_{CallOptions("parley.scheduler.v1.QueueService"), executor_};
+  scheduler::QueueService queue_service_{queue_calls_, queues_, dispatcher_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<pb::SchedulerService::Stub> scheduler_;
   std::unique_ptr<pb::WorkerService::Stub> worker_;
+  std::unique_ptr<pb::QueueService::Stub> queue_;
 };
 
 // A database with one process on it.

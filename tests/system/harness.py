@@ -43,6 +43,7 @@ CLIENTS = {
     "schedulerd": {
         "tasks": ("parley.scheduler.v1.scheduler_service", "SchedulerService"),
         "workers": ("parley.scheduler.v1.worker_service", "WorkerService"),
+        "queues": ("parley.scheduler.v1.queue_service", "QueueService"),
     },
 }
 

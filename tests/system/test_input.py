@@ -83,9 +83,9 @@ class EveryMethodTest(InputCase):
                                       whole.replace(MARK.encode(), wrong))
 
     def test_the_character_zero_is_refused_and_its_field_named(self):
-        # An etag is compared, a password hashed; Chat.users is output only; each of a batch's requests has
-        # an outcome of its own.
-        unread = ("etag", "password", "users", "requests")
+        # An etag is compared, a password hashed; Chat.users and Queue.pause_note are output only; each of a
+        # batch's requests has an outcome of its own.
+        unread = ("etag", "password", "pause_note", "users", "requests")
         for client, service, method in methods():
             for path, setter in string_fields(method.input_type):
                 if path.split(".")[-1] in unread:

@@ -23,6 +23,9 @@ CALLS = {
         ("run_time", "2027-03-28T01:30:00Z")),
     "parley.scheduler.v1.WorkerService/LeaseTasks": (
         {"queues": ["another"], "waitFor": "0.1s"}, None),
+    "parley.scheduler.v1.QueueService/CreateQueue": (
+        {"queue": {"name": "json", "rateLimit": {"rate": 2.5}}},
+        ("rate_limit", {"rate": 2.5, "burst": 3})),
 }
 
 

@@ -38,3 +38,36 @@ greatest(now(),
 t.id, t.queue, t.name, t.payload, nullif(t.headers, '{}')::text, t.run_at, t.expires_at,
 t.priority::integer, t.attempt, t.max_attempts, t.lease_until, nullif(t.errors, '[]')::text,
 t.options::text, t.concurrency_key, t.schedule_id, t.fire_at, t.created_at, t.updated_at
+
+-- fragment: ShownQueue
+-- What QueueRepository reads, of queues AS q.
+q.name, coalesce(q.max_attempts, 0) AS max_attempts, q.retry::text AS retry,
+coalesce(q.max_running, 0) AS max_running, coalesce(q.max_running_per_key, 0) AS max_running_per_key,
+q.rate_per_second AS rate, q.burst, (extract(epoch FROM q.paused_at) * 1000000)::bigint AS pause_us,
+q.pause_note, q.version, (extract(epoch FROM q.created_at) * 1000000)::bigint AS create_us,
+(extract(epoch FROM q.updated_at) * 1000000)::bigint AS update_us
+
+-- fragment: TokensNow
+-- In the bucket of queues AS q at clock.at, which is the clock's time and not the transaction's: that may
+-- have begun before another one took tokens.
+least(q.burst, q.tokens
+  + q.rate_per_second * greatest(0, extract(epoch FROM clock.at - q.tokens_at)::float8))
+
+-- fragment: BlockedKeys
+-- Of asked.name, a queue: the concurrency keys of its blocked tasks, by one probe a key.
+WITH RECURSIVE blocked_key (key) AS (
+  (SELECT t.concurrency_key
+   FROM tasks AS t
+   WHERE t.blocked AND t.queue = asked.name
+   ORDER BY t.concurrency_key
+   LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.concurrency_key
+          FROM tasks AS t
+          WHERE t.blocked AND t.queue = asked.name AND t.concurrency_key > b.key
+          ORDER BY t.concurrency_key
+          LIMIT 1)
+  FROM blocked_key AS b
+  WHERE b.key IS NOT NULL
+)
+SELECT b.key FROM blocked_key AS b WHERE b.key IS NOT NULL
