@@ -82,12 +82,12 @@ struct HotStep {
 // one plan, made once; left to itself, the server plans the first five executions anew, and
 // compares ever after. The plan is made whenever the connection is, perhaps for a database that is
 // still empty, and holds until the tables are analyzed; so it must be one that suits big tables:
-// from row to row by the indexes.
+// from row to row by the indexes. To compile it to machine code takes longer than it runs.
 // And a server that works for a connection that was given up at its deadline is to notice.
 inline constexpr const char* kHotSettings =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;"
     " SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;"
-    " SET client_connection_check_interval = '1s'";
+    " SET jit = off; SET client_connection_check_interval = '1s'";
 
 struct HotOptions {
   absl::Duration lock_timeout;     // zero: waits for locks without limit

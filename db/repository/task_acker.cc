@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -37,9 +38,16 @@ HotStep AckStep(const std::vector<const TaskAck*>& acks) {
           HotParams().BigintArray(ids).TextArray(tokens).ByteaArray(results)};
 }
 
-void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows) {
+void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows,
+            const std::function<void(absl::string_view)>& on_room) {
+  enum Column { kId, kToken, kLimitedQueue };
   std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens
-  for (int row = 0; row < rows.rows(); ++row) ended[rows.Bigint(row, 0)] = rows.Text(row, 1);
+  std::set<absl::string_view> room;
+  for (int row = 0; row < rows.rows(); ++row) {
+    ended[rows.Bigint(row, kId)] = rows.Text(row, kToken);
+    if (!rows.IsNull(row, kLimitedQueue)) room.insert(rows.Text(row, kLimitedQueue));
+  }
+  for (const absl::string_view queue : room) on_room(queue);
   for (MergeOp* op : ops) {
     auto* ack_op = static_cast<AckOp*>(op);
     std::vector<bool> held;
@@ -53,6 +61,9 @@ void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows) {
 
 class AckMerger final : public Merger {
  public:
+  explicit AckMerger(std::function<void(absl::string_view)> on_room)
+      : on_room_(std::move(on_room)) {}
+
   MergedWrites Merge(const std::vector<MergeOp*>& ops, bool /*now_or_never*/) override {
     std::vector<const TaskAck*> acks;
     for (const MergeOp* op : ops) {
@@ -61,16 +72,20 @@ class AckMerger final : public Merger {
     // Whoever changes many tasks does so in the order of their ids.
     std::stable_sort(acks.begin(), acks.end(),
                      [](const TaskAck* a, const TaskAck* b) { return a->task_id < b->task_id; });
-    return {{AckStep(acks)},
-            [ops](const std::vector<HotResult>& results) { Answer(ops, results.front()); }};
+    return {{AckStep(acks)}, [this, ops](const std::vector<HotResult>& results) {
+              Answer(ops, results.front(), on_room_);
+            }};
   }
+
+ private:
+  const std::function<void(absl::string_view)> on_room_;
 };
 
 }  // namespace
 
 TaskAcker::TaskAcker(Dsn dsn, const Options& options)
     : lane_(std::move(dsn), {.queue = options.queue, .batch = kAckBatch},
-            std::make_unique<AckMerger>()) {}
+            std::make_unique<AckMerger>(options.on_room)) {}
 
 void TaskAcker::Ack(std::vector<TaskAck> acks, absl::Time deadline,
                     std::function<void(absl::StatusOr<std::vector<bool>>)> done) {

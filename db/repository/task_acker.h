@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "db/core/dsn.h"
 #include "db/core/merge_lane.h"
@@ -26,6 +27,9 @@ class TaskAcker {
  public:
   struct Options {
     std::size_t queue = 20'000;  // how many may wait; one with a large result counts as several
+    // Tasks of this queue, which limits what runs, have ended, committed: others may run in their
+    // place. Called on a thread of the lane's, before who has acked is told; must not block.
+    std::function<void(absl::string_view queue)> on_room = [](absl::string_view) {};
   };
   TaskAcker(Dsn dsn, const Options& options);
 

@@ -1,4 +1,5 @@
-// Hands out due tasks: the hot statements of a scheduler, on a connection of their own.
+// Hands out due tasks: the hot statements of a scheduler, on a connection of their own. Tasks of
+// queues that limit what runs are handed out one queue at a time (sql/limited.sql).
 #pragma once
 
 #include <cstdint>
@@ -41,18 +42,36 @@ class TaskClaimer {
   // when the answer got lost is released by the next call.
   absl::StatusOr<std::vector<Task>> Claim(const ClaimParams& params, absl::Time deadline);
 
+  struct LimitedClaimParams {
+    std::string queue;
+    std::int32_t max_tasks = 1;
+    absl::Duration lease_duration;
+    std::string token;
+  };
+  // The same for a queue that limits what runs: as many as its limits allow. Empty, too: somebody
+  // else claims from it at the moment, or it does not limit anything.
+  absl::StatusOr<std::vector<Task>> ClaimLimited(const LimitedClaimParams& params,
+                                                 absl::Time deadline);
+
+  // By the database's clock; not positive: now.
   struct NextDue {
     std::string queue;
-    absl::Duration due_in;  // by the database's clock; not positive: now
+    absl::Duration due_in;   // the first task; infinite: none is pending
+    bool limited = false;    // it gives nothing to Claim, only to ClaimLimited
+    absl::Duration open_in;  // nothing may run before; infinite: not before a task ends
   };
-  // When each queue's next task is due. Queues without a PENDING task are left out.
+  // When to claim from each queue. Paused ones are left out.
   absl::StatusOr<std::vector<NextDue>> FindNextDue(const std::vector<std::string>& queues,
                                                    absl::Time deadline);
 
  private:
-  // `repeatable`: may be done twice.
-  absl::StatusOr<HotResult> Run(const HotStep& step, absl::Time deadline, bool repeatable);
-  absl::StatusOr<HotResult> TryRun(const HotStep& step, absl::Time deadline);
+  // One transaction; returns what the last step returns. `repeatable`: may be done twice.
+  absl::StatusOr<HotResult> Run(const std::vector<HotStep>& steps, absl::Time deadline,
+                                bool repeatable);
+  absl::StatusOr<HotResult> TryRun(const std::vector<HotStep>& steps, absl::Time deadline);
+  // Run, with the last step a claim under `token`.
+  absl::StatusOr<HotResult> RunClaim(const std::vector<HotStep>& steps, const std::string& token,
+                                     absl::Time deadline);
   absl::Status ReleaseLostClaim(absl::Time deadline);
 
   const Dsn dsn_;

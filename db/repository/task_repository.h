@@ -72,6 +72,7 @@ class TaskRepository {
     std::int64_t id = 0;
     std::string queue;
     TaskState state = TaskState::kPending;
+    bool queue_limited = false;  // another task of the queue may run in its place
   };
   // EndAttempt for many. Those whose leases are lost are left alone and left out.
   absl::StatusOr<std::vector<Moved>> EndAttempts(const std::vector<AttemptEnd>& ends,

@@ -88,7 +88,9 @@ absl::StatusOr<std::vector<TaskRepository::Moved>> End(Session& session,
                                                            {"errors", ArrayLiteral(errors)}}));
   std::vector<TaskRepository::Moved> moved;
   moved.reserve(rows.size());
-  for (MovedTaskRow& row : rows) moved.push_back({row.id, std::move(row.queue), row.state});
+  for (MovedTaskRow& row : rows) {
+    moved.push_back({row.id, std::move(row.queue), row.state, row.limited});
+  }
   return moved;
 }
 

@@ -52,6 +52,7 @@ struct MovedTaskRow {
   std::int64_t id = 0;
   std::string queue;
   TaskState state = TaskState::kPending;
+  bool limited = false;
 };
 
 struct TaskStateRow {
@@ -113,6 +114,7 @@ struct type_conversion<parley::db::MovedTaskRow> {
     out.id = row.get<long long>("id");
     out.queue = row.get<std::string>("queue");
     out.state = parley::db::ReadTaskState(row);
+    out.limited = row.get<int>("limited") != 0;
   }
 };
 

@@ -72,11 +72,14 @@ void Dispatcher::TaskReady(absl::string_view queue, absl::Duration due_in) {
 
 void Dispatcher::TasksMoved(const std::vector<db::TaskRepository::Moved>& moved) {
   std::set<std::string> queues;
+  std::set<std::string> with_room;
   for (const db::TaskRepository::Moved& task : moved) {
     if (task.state == TaskState::kPending) queues.insert(task.queue);
+    if (task.queue_limited) with_room.insert(task.queue);
   }
   // Some may be due at once, others after a rest: a claim that finds nothing asks when.
   for (const std::string& queue : queues) TaskReady(queue, absl::ZeroDuration());
+  for (const std::string& queue : with_room) QueueChanged(queue);
 }
 
 void Dispatcher::QueueChanged(absl::string_view queue) {
@@ -86,6 +89,14 @@ void Dispatcher::QueueChanged(absl::string_view queue) {
     room_.Change(queue);
   }
   wake_.NotifyOne();
+}
+
+void Dispatcher::TaskEnded(absl::string_view queue) {
+  {
+    MutexLock lock(mutex_);
+    if (!room_.IsLimited(queue)) return;
+  }
+  QueueChanged(queue);
 }
 
 void Dispatcher::Hint(absl::string_view queue) {
@@ -122,7 +133,7 @@ void Dispatcher::Run() {
         waiter.demand.done(LeasedTasks{});
       }
     }
-    if (!round.due.empty()) Serve(std::move(round.due));
+    if (!round.turn.waiters.empty()) Serve(std::move(round.turn));
     if (!round.notify.empty()) {
       // A lost notification costs others a second at most, so it is not sent again.
       NoteOutcome(tasks_.NotifyQueues(round.notify, absl::Now() + kDatabasePatience));
@@ -145,7 +156,7 @@ bool Dispatcher::FillRound(absl::Time now, Round& round) {
   const bool can_serve = now >= attempt_at_;
   round.ended = room_.TakeEnded(now, can_serve);
   if (can_serve) {
-    round.due = room_.TakeDue(now, kMaxClaim);
+    round.turn = room_.TakeDue(now, kMaxClaim);
     if (!to_notify_.empty() && (now >= notify_at_ || stopping_)) {
       round.notify.assign(to_notify_.begin(), to_notify_.end());
       to_notify_.clear();
@@ -157,8 +168,8 @@ bool Dispatcher::FillRound(absl::Time now, Round& round) {
     }
     round.questions = room_.Questions();
   }
-  return round.stop || !round.ended.empty() || !round.due.empty() || !round.notify.empty() ||
-         !round.questions.empty();
+  return round.stop || !round.ended.empty() || !round.turn.waiters.empty() ||
+         !round.notify.empty() || !round.questions.empty();
 }
 
 absl::Time Dispatcher::NextWake() {
@@ -170,31 +181,27 @@ absl::Time Dispatcher::NextWake() {
   return std::min(work, room_.NextGiveUp());
 }
 
-void Dispatcher::Serve(std::list<Waiter> waiters) {
-  db::TaskClaimer::ClaimParams params = {.queues = waiters.front().demand.queues,
-                                         .max_tasks = 0,
-                                         .lease_duration = waiters.front().demand.lease_duration,
-                                         .token = NewRandomToken()};
-  for (const Waiter& waiter : waiters) params.max_tasks += waiter.demand.max_tasks;
-  const absl::Time asked = absl::Now();
-  absl::StatusOr<std::vector<Task>> tasks = claimer_.Claim(params, asked + kDatabasePatience);
-  NoteOutcome(tasks.status());
-  const bool claimed = tasks.ok();
-  const bool some = claimed && !tasks->empty();
-  const bool all = tasks.ok() && tasks->size() == static_cast<std::size_t>(params.max_tasks);
-  if (some) {
-    HandOut(waiters, *std::move(tasks), params.token,
-            params.lease_duration - (absl::Now() - asked));
+void Dispatcher::Serve(WaitingRoom::Turn turn) {
+  std::vector<Source> sources;
+  if (!turn.unlimited.empty()) sources.push_back({.queues = std::move(turn.unlimited)});
+  for (std::string& queue : turn.limited) {
+    sources.push_back({.queues = {std::move(queue)}, .limited = true});
+  }
+  // Whoever comes last gets what the others have left: not always the same one.
+  std::shuffle(sources.begin(), sources.end(), order_);
+  std::list<Waiter>& waiters = turn.waiters;
+  absl::StatusOr<bool> some = false;
+  for (const Source& source : sources) {
+    if (waiters.empty() || !some.ok()) break;
+    const absl::StatusOr<bool> found = ClaimFrom(source, waiters);
+    if (!found.ok() || *found) some = found;
   }
   MutexLock lock(mutex_);
-  if (claimed && !all) {
-    for (const std::string& queue : params.queues) room_.Emptied(queue);
-  }
   for (Waiter& waiter : waiters) {
-    if (claimed) {
+    if (some.ok()) {
       // After a claim that found nothing although something was due, another process may have it in
       // its hands.
-      if (!some && waiter.tried) waiter.not_before = absl::Now() + kAfterLostRace;
+      if (!*some && waiter.tried) waiter.not_before = absl::Now() + kAfterLostRace;
       waiter.tried = true;
     }
     if (draining_) {
@@ -203,6 +210,29 @@ void Dispatcher::Serve(std::list<Waiter> waiters) {
     }
     room_.Return(std::move(waiter));
   }
+}
+
+absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waiter>& waiters) {
+  const absl::Duration lease_duration = waiters.front().demand.lease_duration;
+  const std::string token = NewRandomToken();
+  std::int32_t max_tasks = 0;
+  for (const Waiter& waiter : waiters) max_tasks += waiter.demand.max_tasks;
+  const absl::Time asked = absl::Now();
+  const absl::Time deadline = asked + kDatabasePatience;
+  absl::StatusOr<std::vector<Task>> tasks =
+      source.limited ? claimer_.ClaimLimited(
+                           {source.queues.front(), max_tasks, lease_duration, token}, deadline)
+                     : claimer_.Claim({source.queues, max_tasks, lease_duration, token}, deadline);
+  NoteOutcome(tasks.status());
+  if (!tasks.ok()) return tasks.status();
+  const bool some = !tasks->empty();
+  const bool all = tasks->size() == static_cast<std::size_t>(max_tasks);
+  if (some) HandOut(waiters, *std::move(tasks), token, lease_duration - (absl::Now() - asked));
+  if (!all) {
+    MutexLock lock(mutex_);
+    for (const std::string& queue : source.queues) room_.Emptied(queue);
+  }
+  return some;
 }
 
 void Dispatcher::HandOut(std::list<Waiter>& waiters, std::vector<Task> tasks,
@@ -237,12 +267,15 @@ void Dispatcher::Ask(const std::vector<WaitingRoom::Question>& questions) {
   NoteOutcome(answer.status());
   if (!answer.ok()) return;
   const absl::Time now = absl::Now();
-  std::map<std::string, absl::Time> due;
-  for (const db::TaskClaimer::NextDue& next : *answer) due[next.queue] = now + next.due_in;
+  std::map<std::string, WaitingRoom::Answer> answers;
+  for (const db::TaskClaimer::NextDue& next : *answer) {
+    answers[next.queue] = {
+        .due = now + next.due_in, .open = now + next.open_in, .limited = next.limited};
+  }
   MutexLock lock(mutex_);
+  // Of a queue that is paused there is no answer, as if it were empty.
   for (const WaitingRoom::Question& question : questions) {
-    const auto found = due.find(question.queue);
-    room_.Learn(question, found == due.end() ? absl::InfiniteFuture() : found->second);
+    room_.Learn(question, answers[question.queue]);
   }
 }
 

@@ -21,9 +21,11 @@ namespace parley::scheduler {
 
 // A call for tasks that finds none is parked: it costs memory, but no thread. One thread sleeps
 // until the earliest instant at which a task of a waited-for queue is due, claims for the call that
-// has waited longest, in one statement with others who want the same, and sleeps again. It learns
-// of new instants from
+// has waited longest, in one statement with others who want the same, and sleeps again. Queues that
+// limit what runs are claimed from one by one, in any order; while a limit is reached they are as
+// if they were empty. It learns of new instants from
 //   TaskReady   this process has put a task into a queue
+//   QueueChanged  a queue's settings are others, or more of it may run
 //   Hint        another one has (LISTEN)
 //   a look      at all waited-for queues every second, for hints that were lost
 // so no polling delay lies between a task's time and its delivery, and nothing is asked about
@@ -58,6 +60,10 @@ class Dispatcher {
   // as TaskReady does.
   void QueueChanged(absl::string_view queue);
 
+  // A task of `queue` has ended: if that limits what runs, as far as is known here, others may run
+  // in its place.
+  void TaskEnded(absl::string_view queue);
+
   // Something may have changed in `queue`; in any queue if it is empty.
   void Hint(absl::string_view queue);
 
@@ -72,7 +78,7 @@ class Dispatcher {
     bool stop = false;
     absl::Status outage;      // what those get who give up
     std::list<Waiter> ended;  // callers that have left, or have waited long enough
-    std::list<Waiter> due;
+    WaitingRoom::Turn turn;
     std::vector<std::string> notify;
     std::vector<WaitingRoom::Question> questions;
   };
@@ -83,8 +89,15 @@ class Dispatcher {
   bool FillRound(absl::Time now, Round& round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time NextWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Claims for all of them, who want the same.
-  void Serve(std::list<Waiter> waiters);
+  // Claims for all whose turn it is.
+  void Serve(WaitingRoom::Turn turn);
+  // What one claim claims from: a queue that limits what runs, or any that do not.
+  struct Source {
+    std::vector<std::string> queues;
+    bool limited = false;
+  };
+  // Claims for the waiters, and hands out what there is. False: there was nothing.
+  absl::StatusOr<bool> ClaimFrom(const Source& source, std::list<Waiter>& waiters);
   void Ask(const std::vector<WaitingRoom::Question>& questions);
   // Answers who gets something, and who has left; the others stay in the list.
   void HandOut(std::list<Waiter>& waiters, std::vector<Task> tasks, const std::string& token,
@@ -93,7 +106,9 @@ class Dispatcher {
   void NoteOutcome(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   db::TaskRepository& tasks_;
-  db::TaskClaimer claimer_;  // the thread's own
+  // The thread's own.
+  db::TaskClaimer claimer_;
+  absl::BitGen order_;
   Mutex mutex_;
   CondVar wake_;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
                                      .max_deadline = config.max_deadline},
                                     executor);
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
-  db::TaskAcker acker(*dsn, {});
+  db::TaskAcker acker(
+      *dsn, {.on_room = [&](absl::string_view queue) { dispatcher.QueueChanged(queue); }});
   const scheduler::WorkerParts workers = {
       .tasks = tasks, .acker = acker, .dispatcher = dispatcher, .executor = executor};
   scheduler::WorkHub hub(workers);

@@ -18,15 +18,16 @@ void WaitingRoom::Return(Waiter waiter) {
 }
 
 void WaitingRoom::Seat(std::list<Waiter>::iterator before, Waiter waiter) {
-  for (const std::string& queue : waiter.demand.queues) ++queues_[queue].waiting;
+  for (const std::string& name : waiter.demand.queues) {
+    Queue& queue = queues_[name];
+    ++queue.waiting;
+    queue.wanted = true;
+  }
   waiters_.insert(before, std::move(waiter));
 }
 
 void WaitingRoom::Leave(std::list<Waiter>::iterator waiter, std::list<Waiter>& out) {
-  for (const std::string& name : waiter->demand.queues) {
-    const auto queue = queues_.find(name);
-    if (--queue->second.waiting == 0) queues_.erase(queue);
-  }
+  for (const std::string& queue : waiter->demand.queues) --queues_.find(queue)->second.waiting;
   out.splice(out.end(), waiters_, waiter);
 }
 
@@ -40,8 +41,26 @@ std::list<WaitingRoom::Waiter> WaitingRoom::TakeEnded(absl::Time now, bool can_s
   return ended;
 }
 
-std::list<WaitingRoom::Waiter> WaitingRoom::TakeDue(absl::Time now, std::int32_t max_tasks) {
-  std::list<Waiter> taken;
+void WaitingRoom::NameQueues(const Waiter& waiter, absl::Time now, Turn& turn) const {
+  turn.unlimited.clear();
+  turn.limited.clear();
+  bool unlimited_due = false;
+  for (const std::string& name : waiter.demand.queues) {
+    const Queue& queue = queues_.find(name)->second;
+    const bool due = !waiter.tried || queue.ClaimAt() <= now;
+    if (!queue.limited.value_or(false)) {
+      turn.unlimited.push_back(name);
+      unlimited_due = unlimited_due || due;
+    } else if (due) {
+      turn.limited.push_back(name);
+    }
+  }
+  if (!unlimited_due) turn.unlimited.clear();
+}
+
+WaitingRoom::Turn WaitingRoom::TakeDue(absl::Time now, std::int32_t max_tasks) {
+  Turn turn;
+  std::list<Waiter>& taken = turn.waiters;
   for (auto next = waiters_.begin(); next != waiters_.end() && max_tasks > 0;) {
     const auto waiter = next++;
     if (DueFor(*waiter) > now) continue;
@@ -53,9 +72,11 @@ std::list<WaitingRoom::Waiter> WaitingRoom::TakeDue(absl::Time now, std::int32_t
       if (!alike || demand.max_tasks > max_tasks) continue;
     }
     max_tasks -= demand.max_tasks;
+    // Whoever was not tried yet wants all queues looked into.
+    if (taken.empty() || !waiter->tried) NameQueues(*waiter, now, turn);
     Leave(waiter, taken);
   }
-  return taken;
+  return turn;
 }
 
 std::list<WaitingRoom::Waiter> WaitingRoom::TakeAll() {
@@ -64,28 +85,33 @@ std::list<WaitingRoom::Waiter> WaitingRoom::TakeAll() {
 }
 
 void WaitingRoom::TaskReady(absl::string_view queue, absl::Time due) {
-  const auto found = queues_.find(std::string(queue));
+  const auto found = queues_.find(queue);
   if (found == queues_.end()) return;
   found->second.due = std::min(found->second.due, due);
   ++found->second.changes;
 }
 
 void WaitingRoom::Change(absl::string_view queue) {
-  const auto found = queues_.find(std::string(queue));
+  const auto found = queues_.find(queue);
   if (found == queues_.end()) return;
   found->second.ask = true;
   ++found->second.changes;
+  ++found->second.doubts;
 }
 
 void WaitingRoom::ChangeAll() {
+  std::erase_if(
+      queues_, [](const auto& entry) { return entry.second.waiting == 0 && !entry.second.wanted; });
   for (auto& [name, queue] : queues_) {
+    queue.wanted = queue.waiting > 0;
     queue.ask = true;
     ++queue.changes;
+    ++queue.doubts;
   }
 }
 
 void WaitingRoom::Emptied(absl::string_view queue) {
-  const auto found = queues_.find(std::string(queue));
+  const auto found = queues_.find(queue);
   if (found == queues_.end()) return;
   found->second.due = absl::InfiniteFuture();
   found->second.ask = true;
@@ -94,31 +120,44 @@ void WaitingRoom::Emptied(absl::string_view queue) {
 std::vector<WaitingRoom::Question> WaitingRoom::Questions() const {
   std::vector<Question> questions;
   for (const auto& [name, queue] : queues_) {
-    if (queue.ask) questions.push_back({name, queue.changes});
+    const bool ask = queue.waiting > 0 ? queue.ask : queue.wanted && queue.settled < queue.doubts;
+    if (ask) questions.push_back({name, queue.changes, queue.doubts});
   }
   return questions;
 }
 
-void WaitingRoom::Learn(const Question& question, absl::Time due) {
+void WaitingRoom::Learn(const Question& question, const Answer& answer) {
   const auto found = queues_.find(question.queue);
   if (found == queues_.end()) return;
   Queue& queue = found->second;
+  queue.limited = answer.limited;
+  queue.open = answer.open;
+  queue.settled = question.doubts;
   if (queue.changes == question.changes) {
-    queue.due = due;
+    queue.due = answer.due;
     queue.ask = false;
   } else {
     // What came in between may not be in the answer.
-    queue.due = std::min(queue.due, due);
+    queue.due = std::min(queue.due, answer.due);
   }
 }
 
 absl::Time WaitingRoom::DueFor(const Waiter& waiter) const {
-  if (!waiter.tried) return waiter.not_before;
-  absl::Time due = absl::InfiniteFuture();
-  for (const std::string& queue : waiter.demand.queues) {
-    due = std::min(due, queues_.find(queue)->second.due);
+  absl::Time due = waiter.tried ? absl::InfiniteFuture() : absl::InfinitePast();
+  for (const std::string& name : waiter.demand.queues) {
+    const Queue& queue = queues_.find(name)->second;
+    if (waiter.tried) {
+      due = std::min(due, queue.ClaimAt());
+    } else if (!queue.limited) {
+      due = absl::InfiniteFuture();
+    }
   }
   return std::max(due, waiter.not_before);
+}
+
+bool WaitingRoom::IsLimited(absl::string_view queue) const {
+  const auto found = queues_.find(queue);
+  return found != queues_.end() && found->second.limited.value_or(false);
 }
 
 absl::Time WaitingRoom::NextGiveUp() const {

@@ -1,10 +1,12 @@
 // Workers' calls that wait for tasks, and what is known about the queues they wait for.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,13 +37,15 @@ struct LeaseDemand {
 
 // Memory only: it asks no clock and no database. Not thread-safe.
 //
-// For each queue that somebody waits for it keeps `due`, when the next task is due as far as is
-// known, and whether the database should be asked. Both end with the last who waits.
+// For each queue that somebody waits for it keeps when a claim may find something as far as is
+// known, whether the queue limits what runs, and whether the database should be asked about it.
+// It forgets queues for which nobody has come for a while (ChangeAll).
 class WaitingRoom {
  public:
   struct Waiter {
     std::int64_t arrival = 0;  // whoever came first is served first
-    bool tried = false;  // one that was not served yet is due, whatever is known of its queues
+    // One that was not served yet is due as soon as it is known which of its queues are limited.
+    bool tried = false;
     absl::Time not_before = absl::InfinitePast();  // serve it no earlier
     LeaseDemand demand;
   };
@@ -50,9 +54,17 @@ class WaitingRoom {
   struct Question {
     std::string queue;
     std::int64_t changes = 0;  // before the question
+    std::int64_t doubts = 0;
   };
 
-  // Takes a seat at the end. The database is to be asked about queues that nobody waited for.
+  // A claim that is to be made: for whom, and from which queues.
+  struct Turn {
+    std::list<Waiter> waiters;           // all want the same
+    std::vector<std::string> unlimited;  // together
+    std::vector<std::string> limited;    // each by itself
+  };
+
+  // Takes a seat at the end. The database is to be asked about queues that are not known.
   void Enter(LeaseDemand demand);
   // Takes the old seat again.
   void Return(Waiter waiter);
@@ -62,23 +74,32 @@ class WaitingRoom {
   std::list<Waiter> TakeEnded(absl::Time now, bool can_serve);
   // Who came first of those for whom something is due, and, in the order of their arrival, others
   // who want the same from the same queues, as long as all want no more than `max_tasks` together
-  // (the first may alone).
-  std::list<Waiter> TakeDue(absl::Time now, std::int32_t max_tasks);
+  // (the first may alone). The queues are those for which something is due, or all of them for who
+  // was not tried yet. No waiters: nothing is due.
+  Turn TakeDue(absl::Time now, std::int32_t max_tasks);
   std::list<Waiter> TakeAll();
 
-  // A task was put into `queue`, due at `due`.
+  // A task was put into `queue`, due at `due`. If that limits what runs, the database is to be
+  // asked.
   void TaskReady(absl::string_view queue, absl::Time due);
   // Something may have changed: ask the database.
   void Change(absl::string_view queue);
+  // The same for all, but those for which nobody has come since the last time: they are forgotten.
   void ChangeAll();
   // A claim took all that was due in `queue`.
   void Emptied(absl::string_view queue);
 
   // What the database should be asked.
   std::vector<Question> Questions() const;
+  struct Answer {
+    absl::Time due = absl::InfiniteFuture();  // the next task
+    absl::Time open = absl::InfinitePast();   // nothing may run before, however much is due
+    bool limited = false;
+  };
   // The database's answer. A change after the question means that it must be asked again.
-  void Learn(const Question& question, absl::Time due);
+  void Learn(const Question& question, const Answer& answer);
 
+  bool IsLimited(absl::string_view queue) const;  // as far as is known
   bool empty() const { return waiters_.empty(); }
   std::size_t size() const { return waiters_.size(); }
   // When TakeEnded and TakeDue may have something to give, unless a caller leaves or something
@@ -88,13 +109,24 @@ class WaitingRoom {
 
  private:
   struct Queue {
+    // When a claim may find something.
+    absl::Time ClaimAt() const { return std::max(due, open); }
+
     int waiting = 0;
+    bool wanted = true;  // somebody has come for it since the last ChangeAll
     absl::Time due = absl::InfiniteFuture();
-    bool ask = true;
+    absl::Time open = absl::InfinitePast();
+    std::optional<bool> limited;  // absent: not known
+    bool ask = true;              // when it is due; for those who wait
     std::int64_t changes = 0;
+    // How often its limits may have changed, and as of which change they are known; asked about for
+    // those who come and go, too.
+    std::int64_t doubts = 1;
+    std::int64_t settled = 0;
   };
 
   absl::Time DueFor(const Waiter& waiter) const;
+  void NameQueues(const Waiter& waiter, absl::Time now, Turn& turn) const;
   void Seat(std::list<Waiter>::iterator before, Waiter waiter);
   void Leave(std::list<Waiter>::iterator waiter, std::list<Waiter>& out);
 

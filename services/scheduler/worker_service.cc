@@ -104,6 +104,8 @@ absl::StatusOr<pb::Task> WorkerService::End(const runtime::Call& call, const Att
   PARLEY_ASSIGN_OR_RETURN(const Task task, parts_.tasks.EndAttempt(end, call.deadline()));
   if (task.state == TaskState::kPending) {
     parts_.dispatcher.TaskReady(task.queue, task.run_time - task.update_time);
+  } else {
+    parts_.dispatcher.TaskEnded(task.queue);
   }
   return scheduler::ToProto(task);
 }

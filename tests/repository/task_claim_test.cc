@@ -331,14 +331,16 @@ TEST_F(TaskRepositoryTest, TellsWhenTheNextTaskOfEachQueueIsDue) {
   Create(MakeTask("taken"));
   Claim({"taken"});
   const auto next = claimer_.FindNextDue({"later", "now", "taken", "none"}, Deadline());
-  ASSERT_THAT(next, IsOkAndHolds(SizeIs(2)));
+  ASSERT_THAT(next, IsOkAndHolds(SizeIs(4)));
   for (const auto& queue : *next) {
+    EXPECT_FALSE(queue.limited);
     if (queue.queue == "now") {
       EXPECT_LE(queue.due_in, absl::ZeroDuration());
-    } else {
-      EXPECT_EQ(queue.queue, "later");
+    } else if (queue.queue == "later") {
       EXPECT_LE(queue.due_in, absl::Hours(1));
       EXPECT_GT(queue.due_in, absl::Minutes(59));
+    } else {
+      EXPECT_EQ(queue.due_in, absl::InfiniteDuration());
     }
   }
 }

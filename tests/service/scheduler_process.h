@@ -83,7 +83,8 @@ class SchedulerProcess {
   db::QueueRepository queues_{pool_};
   scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
   db::TaskCreator creator_{dsn_, {}};
-  db::TaskAcker acker_{dsn_, {}};
+  db::TaskAcker acker_{
+      dsn_, {.on_room = [this](absl::string_view queue) { dispatcher_.QueueChanged(queue); }}};
   scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, /*history_days=*/14};
   std::unique_ptr<db::Listener> listener_;
   runtime::Executor executor_{{.threads = 4, .queue = 200}};

@@ -4,30 +4,7 @@ import random
 import unittest
 
 import harness
-from worker import CANCELLED, PENDING, Worker, key
-
-
-class QueueCase(harness.SystemTest):
-    runs = ("schedulerd",)
-
-    def setUp(self):
-        self.queue = self.id().split(".")[-1][:100]
-
-    def create_many(self, count, service=None, **fields):
-        task = {"queue": self.queue, "name": "task"} | fields
-        results = (service or self.schedulerd).tasks.BatchCreateTasks(requests=[task] * count).results
-        return [result.task_id for result in results]
-
-    def worker(self, service=None, queues=None, **first):
-        worker = Worker(service or self.schedulerd, queues or [self.queue], **first)
-        self.addCleanup(worker.call.cancel)
-        return worker
-
-    def set_queue(self, service=None, **fields):
-        return (service or self.schedulerd).queues.UpdateQueue(queue={"name": self.queue} | fields)
-
-    def stats(self, queue=None):
-        return self.queues.GetQueueStats(queue=queue or self.queue)
+from worker import CANCELLED, PENDING, QueueCase, key
 
 
 class SettingsTest(QueueCase):

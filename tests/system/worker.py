@@ -1,4 +1,4 @@
-"""A worker on a Work stream, and the names of task states."""
+"""What tests of workers and queues share: a worker on a Work stream, a queue of the test's own."""
 
 import itertools
 import queue
@@ -55,3 +55,26 @@ class Worker(threading.Thread):
 
 def key(lease, **fields):
     return {"task_id": lease.task.id, "lease_token": lease.lease_token} | fields
+
+
+class QueueCase(harness.SystemTest):
+    runs = ("schedulerd",)
+
+    def setUp(self):
+        self.queue = self.id().split(".")[-1][:100]
+
+    def create_many(self, count, service=None, **fields):
+        task = {"queue": self.queue, "name": "task"} | fields
+        answer = (service or self.schedulerd).tasks.BatchCreateTasks(requests=[task] * count)
+        return [result.task_id for result in answer.results]
+
+    def worker(self, service=None, queues=None, **first):
+        worker = Worker(service or self.schedulerd, queues or [self.queue], **first)
+        self.addCleanup(worker.call.cancel)
+        return worker
+
+    def set_queue(self, service=None, **fields):
+        return (service or self.schedulerd).queues.UpdateQueue(queue={"name": self.queue} | fields)
+
+    def stats(self, queue=None):
+        return self.queues.GetQueueStats(queue=queue or self.queue)

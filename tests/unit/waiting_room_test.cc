@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 namespace parley::scheduler {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -24,28 +26,49 @@ LeaseDemand Demand(std::vector<std::string> queues, absl::Time give_up = absl::I
   return demand;
 }
 
-// Somebody who was tried in vain, and waits.
-void Sit(WaitingRoom& room, LeaseDemand demand) {
-  room.Enter(std::move(demand));
-  for (WaitingRoom::Waiter& waiter : room.TakeDue(absl::InfinitePast(), 1)) {
-    waiter.tried = true;
-    room.Return(std::move(waiter));
-  }
+using Turn = WaitingRoom::Turn;
+
+std::list<WaitingRoom::Waiter> TakeDue(WaitingRoom& room, absl::Time now, std::int32_t max_tasks) {
+  return room.TakeDue(now, max_tasks).waiters;
 }
 
 // Answers all questions of the room alike.
 void LearnAll(WaitingRoom& room, absl::Time due) {
-  for (const WaitingRoom::Question& question : room.Questions()) room.Learn(question, due);
+  for (const WaitingRoom::Question& question : room.Questions()) room.Learn(question, {due});
 }
 
-TEST(WaitingRoomTest, AsksAboutQueuesThatNobodyWaitedFor) {
+// The answer about one queue.
+void Learn(WaitingRoom& room, const std::string& queue, const WaitingRoom::Answer& answer) {
+  for (const WaitingRoom::Question& question : room.Questions()) {
+    if (question.queue == queue) room.Learn(question, answer);
+  }
+}
+
+// Somebody for whom nothing was found, and who waits; the room is to ask about the queues.
+void Sit(WaitingRoom& room, LeaseDemand demand) {
+  room.Enter(std::move(demand));
+  LearnAll(room, absl::InfiniteFuture());
+  for (WaitingRoom::Waiter& waiter : TakeDue(room, absl::InfinitePast(), 1)) {
+    waiter.tried = true;
+    for (const std::string& queue : waiter.demand.queues) room.Emptied(queue);
+    room.Return(std::move(waiter));
+  }
+}
+
+TEST(WaitingRoomTest, AsksAboutQueuesThatAreNotKnownBeforeAnybodyIsServed) {
   WaitingRoom room;
   EXPECT_THAT(room.Questions(), IsEmpty());
-  Sit(room, Demand({"a", "b"}));
+  room.Enter(Demand({"a", "b"}));
   EXPECT_THAT(room.Questions(), SizeIs(2));
-  LearnAll(room, kStart);
-  Sit(room, Demand({"a"}));
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  Learn(room, "a", {kStart});
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  Learn(room, "b", {});
   EXPECT_THAT(room.Questions(), IsEmpty());
+  room.Enter(Demand({"a"}));
+  EXPECT_THAT(room.Questions(), IsEmpty());
+  EXPECT_THAT(TakeDue(room, kStart, 1), SizeIs(1));
+  EXPECT_THAT(TakeDue(room, kStart, 1), SizeIs(1));
 }
 
 TEST(WaitingRoomTest, GivesTheFirstWhoCameForWhatIsDue) {
@@ -57,12 +80,12 @@ TEST(WaitingRoomTest, GivesTheFirstWhoCameForWhatIsDue) {
   EXPECT_EQ(room.NextDue(), absl::InfiniteFuture());
   room.TaskReady("b", kStart + kSecond);
   EXPECT_EQ(room.NextDue(), kStart + kSecond);
-  EXPECT_THAT(room.TakeDue(kStart, 1), IsEmpty());
-  const auto first = room.TakeDue(kStart + kSecond, 1);
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  const auto first = TakeDue(room, kStart + kSecond, 1);
   ASSERT_THAT(first, SizeIs(1));
   EXPECT_THAT(first.front().demand.queues, SizeIs(1));
-  EXPECT_THAT(room.TakeDue(kStart + kSecond, 1).front().demand.queues, SizeIs(2));
-  EXPECT_THAT(room.TakeDue(kStart + kSecond, 1), IsEmpty());
+  EXPECT_THAT(TakeDue(room, kStart + kSecond, 1).front().demand.queues, SizeIs(2));
+  EXPECT_THAT(TakeDue(room, kStart + kSecond, 1), IsEmpty());
 }
 
 TEST(WaitingRoomTest, KeepsTheSeatOfWhoComesBack) {
@@ -70,15 +93,15 @@ TEST(WaitingRoomTest, KeepsTheSeatOfWhoComesBack) {
   Sit(room, Demand({"a"}));
   Sit(room, Demand({"a"}));
   LearnAll(room, kStart);
-  auto first = room.TakeDue(kStart, 1);
+  auto first = TakeDue(room, kStart, 1);
   ASSERT_THAT(first, SizeIs(1));
   const std::int64_t arrival = first.front().arrival;
   first.front().not_before = kStart + kSecond;
   room.Return(std::move(first.front()));
-  EXPECT_NE(room.TakeDue(kStart, 1).front().arrival, arrival);
+  EXPECT_NE(TakeDue(room, kStart, 1).front().arrival, arrival);
   room.TaskReady("a", kStart);
-  EXPECT_THAT(room.TakeDue(kStart, 1), IsEmpty());
-  EXPECT_EQ(room.TakeDue(kStart + kSecond, 1).front().arrival, arrival);
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  EXPECT_EQ(TakeDue(room, kStart + kSecond, 1).front().arrival, arrival);
 }
 
 TEST(WaitingRoomTest, AnAnswerThatAChangeOvertookIsAskedForAgain) {
@@ -86,7 +109,7 @@ TEST(WaitingRoomTest, AnAnswerThatAChangeOvertookIsAskedForAgain) {
   Sit(room, Demand({"a"}));
   const auto questions = room.Questions();
   room.TaskReady("a", kStart);
-  room.Learn(questions.front(), absl::InfiniteFuture());
+  room.Learn(questions.front(), {});
   EXPECT_EQ(room.NextDue(), kStart);
   EXPECT_THAT(room.Questions(), SizeIs(1));
   LearnAll(room, kStart + kSecond);
@@ -111,18 +134,58 @@ TEST(WaitingRoomTest, AnEmptiedQueueIsNotDueUntilAskedAgain) {
   Sit(room, Demand({"a"}));
   LearnAll(room, kStart);
   room.Emptied("a");
-  EXPECT_THAT(room.TakeDue(kStart, 1), IsEmpty());
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
   EXPECT_THAT(room.Questions(), SizeIs(1));
 }
 
-TEST(WaitingRoomTest, ForgetsQueuesThatNobodyWaitsFor) {
+TEST(WaitingRoomTest, ForgetsQueuesForWhichNobodyHasComeSinceTheLastLook) {
   WaitingRoom room;
-  room.TaskReady("a", kStart);
+  room.TaskReady("a", kStart);  // nobody has come for it yet
+  EXPECT_THAT(room.Questions(), IsEmpty());
   Sit(room, Demand({"a"}));
-  EXPECT_EQ(room.NextDue(), absl::InfiniteFuture());
   LearnAll(room, kStart);
-  ASSERT_THAT(room.TakeDue(kStart, 1), SizeIs(1));
+  auto taken = TakeDue(room, kStart, 1);
+  ASSERT_THAT(taken, SizeIs(1));
+  // What happens while he is out is not lost.
+  room.Emptied("a");
+  room.TaskReady("a", kStart + kSecond);
+  room.Return(std::move(taken.front()));
+  EXPECT_EQ(room.NextDue(), kStart + kSecond);
+  ASSERT_THAT(TakeDue(room, kStart + kSecond, 1), SizeIs(1));
   EXPECT_TRUE(room.empty());
+  EXPECT_THAT(room.Questions(), IsEmpty());
+  room.ChangeAll();  // he has been there
+  room.Enter(Demand({"a"}));
+  EXPECT_THAT(TakeDue(room, kStart, 1), SizeIs(1));
+  room.ChangeAll();
+  room.ChangeAll();
+  room.Enter(Demand({"a"}));
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());  // until it is known again
+}
+
+TEST(WaitingRoomTest, AsksOnceAboutLimitsForThoseWhoComeAndGo) {
+  WaitingRoom room;
+  const auto come_and_go = [&] {
+    room.Enter(Demand({"a"}));
+    EXPECT_THAT(TakeDue(room, kStart, 1), SizeIs(1));
+    room.Emptied("a");
+  };
+  room.Enter(Demand({"a"}));
+  LearnAll(room, kStart);
+  EXPECT_THAT(TakeDue(room, kStart, 1), SizeIs(1));
+  come_and_go();
+  EXPECT_THAT(room.Questions(), IsEmpty());
+  room.Change("a");
+  EXPECT_THAT(room.Questions(), SizeIs(1));
+  LearnAll(room, kStart);
+  EXPECT_THAT(room.Questions(), IsEmpty());
+  room.ChangeAll();
+  EXPECT_THAT(room.Questions(), IsEmpty());  // nobody has come since
+  come_and_go();
+  const auto questions = room.Questions();
+  ASSERT_THAT(questions, SizeIs(1));
+  room.TaskReady("a", kStart);  // does not change what limits there are
+  room.Learn(questions.front(), {});
   EXPECT_THAT(room.Questions(), IsEmpty());
 }
 
@@ -146,11 +209,12 @@ TEST(WaitingRoomTest, LetsThoseGoWhoHaveWaitedEnoughOrLeft) {
 TEST(WaitingRoomTest, ServesWhoHasJustComeBeforeItGivesUp) {
   WaitingRoom room;
   room.Enter(Demand({"a"}, kStart));
+  LearnAll(room, absl::InfiniteFuture());
   EXPECT_LE(room.NextDue(), kStart);
   EXPECT_THAT(room.TakeEnded(kStart, /*can_serve=*/true), IsEmpty());
   EXPECT_THAT(room.TakeEnded(kStart, /*can_serve=*/false), SizeIs(1));
   room.Enter(Demand({"a"}, kStart));
-  auto served = room.TakeDue(kStart, 1);
+  auto served = TakeDue(room, kStart, 1);
   ASSERT_THAT(served, SizeIs(1));
   served.front().tried = true;
   room.Return(std::move(served.front()));
@@ -171,16 +235,65 @@ TEST(WaitingRoomTest, GivesThoseTogetherWhoWantTheSameAndNoMoreThanItMay) {
   sit({"a"}, 1, 2 * kSecond);
   sit({"a"}, 5);
   sit({"a"}, 2);
+  room.ChangeAll();
   LearnAll(room, kStart);
   std::vector<std::int32_t> taken;
-  for (const WaitingRoom::Waiter& waiter : room.TakeDue(kStart, 6)) {
+  for (const WaitingRoom::Waiter& waiter : TakeDue(room, kStart, 6)) {
     taken.push_back(waiter.demand.max_tasks);
   }
   EXPECT_EQ(taken, (std::vector<std::int32_t>{3, 2}));
-  EXPECT_THAT(room.TakeDue(kStart, 6).front().demand.queues, ::testing::ElementsAre("b"));
-  EXPECT_EQ(room.TakeDue(kStart, 6).front().demand.lease_duration, 2 * kSecond);
-  EXPECT_EQ(room.TakeDue(kStart, 3).front().demand.max_tasks, 5);  // the first may want more
+  EXPECT_THAT(TakeDue(room, kStart, 6).front().demand.queues, ElementsAre("b"));
+  EXPECT_EQ(TakeDue(room, kStart, 6).front().demand.lease_duration, 2 * kSecond);
+  EXPECT_EQ(TakeDue(room, kStart, 3).front().demand.max_tasks, 5);  // the first may want more
   EXPECT_TRUE(room.empty());
+}
+
+TEST(WaitingRoomTest, NamesLimitedQueuesOneByOneAndOnlyThoseThatAreDue) {
+  WaitingRoom room;
+  Sit(room, Demand({"a", "b", "c", "d"}));
+  Learn(room, "a", {.due = absl::InfiniteFuture()});
+  Learn(room, "b", {.due = kStart, .limited = true});
+  Learn(room, "c", {.due = kStart});
+  Learn(room, "d", {.due = kStart + kSecond, .limited = true});
+  Turn turn = room.TakeDue(kStart, 1);
+  ASSERT_THAT(turn.waiters, SizeIs(1));
+  EXPECT_THAT(turn.unlimited, ElementsAre("a", "c"));
+  EXPECT_THAT(turn.limited, ElementsAre("b"));
+
+  room.Emptied("b");
+  room.Emptied("c");
+  room.Return(std::move(turn.waiters.front()));
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  turn = room.TakeDue(kStart + kSecond, 1);
+  EXPECT_THAT(turn.unlimited, IsEmpty());
+  EXPECT_THAT(turn.limited, ElementsAre("d"));
+}
+
+TEST(WaitingRoomTest, LooksIntoAllQueuesForWhoHasJustCome) {
+  WaitingRoom room;
+  Sit(room, Demand({"a", "b"}));
+  Learn(room, "a", {.due = kStart});
+  Learn(room, "b", {.limited = true});
+  room.Enter(Demand({"a", "b"}));
+  const Turn turn = room.TakeDue(kStart, 10);
+  EXPECT_THAT(turn.waiters, SizeIs(2));
+  EXPECT_THAT(turn.unlimited, ElementsAre("a"));
+  EXPECT_THAT(turn.limited, ElementsAre("b"));
+}
+
+TEST(WaitingRoomTest, WhileNothingMayRunNothingIsDueWhateverComesIn) {
+  WaitingRoom room;
+  Sit(room, Demand({"a"}));
+  Learn(room, "a", {.due = kStart, .open = absl::InfiniteFuture(), .limited = true});
+  EXPECT_TRUE(room.IsLimited("a"));
+  room.TaskReady("a", kStart);
+  EXPECT_EQ(room.NextDue(), absl::InfiniteFuture());
+  EXPECT_THAT(room.Questions(), IsEmpty());
+  room.Change("a");
+  Learn(room, "a", {.due = kStart, .open = kStart + kSecond, .limited = true});
+  EXPECT_EQ(room.NextDue(), kStart + kSecond);
+  EXPECT_THAT(TakeDue(room, kStart, 1), IsEmpty());
+  EXPECT_THAT(room.TakeDue(kStart + kSecond, 1).limited, ElementsAre("a"));
 }
 
 }  // namespace

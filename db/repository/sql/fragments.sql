@@ -71,3 +71,13 @@ WITH RECURSIVE blocked_key (key) AS (
   WHERE b.key IS NOT NULL
 )
 SELECT b.key FROM blocked_key AS b WHERE b.key IS NOT NULL
+
+-- fragment: RunningOfKey
+-- How many tasks of asked.name, a queue, run that have the key k.key, but not above asked.per_key.
+(SELECT count(*)
+ FROM (
+   SELECT
+   FROM tasks AS t
+   WHERE t.state = 'running' AND t.queue = asked.name AND t.concurrency_key = k.key
+   LIMIT asked.per_key
+ ) AS t)

@@ -93,6 +93,7 @@ RETURNING id;
 -- its queue, says, longer with every attempt; 'abandoned': it failed, and is due at once; 'final': it
 -- is not to be tried again; 'released': as if it had not been claimed. `ended_as` is empty for those
 -- that will be tried again. Of the errors the last 100 are kept. Leases that are lost return no row.
+-- `limited`: there is room in the queue now for others.
 WITH stopped AS MATERIALIZED (
   SELECT t.id, f.kind, (f.kind = 'released')::int AS released,
          CASE WHEN t.cancel_requested THEN 'cancelled'
@@ -142,9 +143,13 @@ WITH stopped AS MATERIALIZED (
   FROM ended
   WHERE ended_as = 'cancelled'
 )
-SELECT again.id, again.queue, 'pending' AS state FROM again
-UNION ALL
-SELECT ended.id, ended.queue, ended.ended_as FROM ended;
+SELECT moved.id, moved.queue, moved.state,
+  (moved.queue IN (SELECT q.name FROM queues AS q WHERE q.limited))::int AS limited
+FROM (
+  SELECT again.id, again.queue, 'pending' AS state FROM again
+  UNION ALL
+  SELECT ended.id, ended.queue, ended.ended_as FROM ended
+) AS moved;
 
 -- name: ExtendLeases
 -- Not beyond the end of the task's run timeout.

@@ -102,25 +102,28 @@ SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until 
 WHERE t.state = 'running' AND t.lease_token = $1::text::uuid AND NOT t.cancel_requested;
 
 -- name: NextDue
--- How long until the first task of each queue is due; negative if it is. No row: none is pending, or
--- the queue is paused.
-SELECT q.queue, (extract(epoch FROM min(head.run_at) - now()) * 1000000)::bigint AS due_in
+-- How long until the first task of each queue is due; negative if it is, null if none is pending. Of
+-- queues that are limited NextDueLimited tells. No row: the queue is paused.
+SELECT q.queue, coalesce(s.limited, false) AS limited,
+  CASE WHEN s.limited IS NOT TRUE THEN (
+    SELECT (extract(epoch FROM min(head.run_at) - now()) * 1000000)::bigint
+    FROM generate_series(0, 9) AS p(priority)
+    CROSS JOIN LATERAL (
+      SELECT t.run_at
+      FROM tasks AS t
+      WHERE t.state = 'pending' AND NOT t.blocked AND t.queue = q.queue
+        AND t.priority = p.priority::smallint AND (t.expires_at IS NULL OR t.expires_at > now())
+      ORDER BY t.run_at
+      LIMIT 1
+    ) AS head
+  ) END AS due_in
 FROM unnest($1::text[]) AS q(queue)
-CROSS JOIN generate_series(0, 9) AS p(priority)
-CROSS JOIN LATERAL (
-  SELECT t.run_at
-  FROM tasks AS t
-  WHERE t.state = 'pending' AND NOT t.blocked AND t.queue = q.queue
-    AND t.priority = p.priority::smallint AND (t.expires_at IS NULL OR t.expires_at > now())
-  ORDER BY t.run_at
-  LIMIT 1
-) AS head
-WHERE NOT EXISTS (SELECT FROM queues AS s WHERE s.name = q.queue AND s.paused_at IS NOT NULL)
-GROUP BY q.queue;
+LEFT JOIN queues AS s ON s.name = q.queue
+WHERE s.paused_at IS NULL;
 
 -- name: AckTasks
 -- Into the history, with the token, so that the same ack can be answered again. Leases that are lost
--- return no row.
+-- return no row. The queue is told where there is room now for others.
 WITH acked AS MATERIALIZED (
   SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[]) AS a(id, token, result)
 ), ended AS (
@@ -132,4 +135,5 @@ WITH acked AS MATERIALIZED (
 INSERT INTO task_history (state, lease_token, result, errors, {TaskColumns})
 SELECT 'succeeded', lease_token, result, errors, {TaskColumns}
 FROM ended
-RETURNING id, encode(uuid_send(lease_token), 'hex');
+RETURNING id, encode(uuid_send(lease_token), 'hex'),
+  CASE WHEN queue IN (SELECT q.name FROM queues AS q WHERE q.limited) THEN queue END;
