@@ -186,8 +186,9 @@ void MergeLane::FailLost(Ops& batch, const Attempt& attempt) {
       op->Fail(op->in_doubt ? LostCommit(OnLostCommit::kSafeToRetry) : attempt.status);
       return true;
     }
-    if (op->repeatable && !std::exchange(op->in_doubt, true)) return false;
-    op->Fail(LostCommit(op->repeatable ? OnLostCommit::kSafeToRetry : OnLostCommit::kInDoubt));
+    const bool again = std::exchange(op->in_doubt, true);
+    if (!again && op->KeepRepeatable()) return false;
+    op->Fail(LostCommit(again ? OnLostCommit::kSafeToRetry : OnLostCommit::kInDoubt));
     return true;
   });
 }

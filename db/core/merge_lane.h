@@ -25,11 +25,14 @@ struct MergeOp {
   virtual void Fail(const absl::Status& status) = 0;
   // Whether nobody waits for it any more; what is abandoned in the queue is not written.
   virtual bool IsAbandoned() const { return false; }
+  // It was sent, and whether it was committed is not known. Leaves in it what finds what it wrote
+  // if it is written again (a request id); the rest is the caller's to be told of. False: nothing
+  // is left.
+  virtual bool KeepRepeatable() { return false; }
 
   std::vector<std::int64_t>
-      keys;                 // what it locks, ascending; writes that share a key keep their order
-  std::size_t weight = 1;   // rows; bounds the batch
-  bool repeatable = false;  // writing it again finds what it wrote: a request id
+      keys;                // what it locks, ascending; writes that share a key keep their order
+  std::size_t weight = 1;  // rows; bounds the batch
   absl::Time deadline;
   bool in_doubt = false;  // the lane's: it was sent, and the answer was lost
 };
@@ -60,9 +63,9 @@ class Merger {
 //                         them on the same keys wait with them; all others go on
 //   any other error       the batch is halved until the write at fault is alone
 //   connection lost       before the commit was sent: run again, once. After it: what is repeatable
-//                         is run again and finds what it wrote, if it did; the rest, and what
-//                         cannot be asked again, ends in doubt (transaction.h). A server that is
-//                         silent for a second after the deadline counts as lost
+//                         (KeepRepeatable) is run again, once, and finds what it wrote, if it did;
+//                         the rest, and what cannot be asked again, ends in doubt (transaction.h).
+//                         A server that is silent for a second after the deadline counts as lost
 //
 // Thread-safe.
 class MergeLane {

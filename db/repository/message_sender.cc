@@ -221,11 +221,14 @@ SendOp::SendOp(std::vector<SendParams> sends, absl::Time until,
   for (const SendParams& message : messages) keys.push_back(message.chat_id);
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  repeatable = std::all_of(messages.begin(), messages.end(),
-                           [](const SendParams& message) { return !message.request_id.empty(); });
 }
 
 void SendOp::Fail(const absl::Status& status) { done(Outcomes(messages.size(), status)); }
+
+bool SendOp::KeepRepeatable() {
+  return std::all_of(messages.begin(), messages.end(),
+                     [](const SendParams& message) { return !message.request_id.empty(); });
+}
 
 MergedWrites SendMerger::Merge(const std::vector<MergeOp*>& ops, bool now_or_never) {
   const auto batch = std::make_shared<const SendBatch>(ops);

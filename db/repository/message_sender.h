@@ -32,6 +32,7 @@ struct SendOp : MergeOp {
          std::function<bool()> is_abandoned);
   void Fail(const absl::Status& status) override;
   bool IsAbandoned() const override { return abandoned && abandoned(); }
+  bool KeepRepeatable() override;  // all or none
 
   std::vector<SendParams> messages;
   std::function<void(Outcomes)> done;

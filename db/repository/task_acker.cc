@@ -20,6 +20,7 @@ constexpr std::size_t kResultUnit = std::size_t{4} << 10;
 
 struct AckOp : MergeOp {
   void Fail(const absl::Status& status) override { done(status); }
+  bool KeepRepeatable() override { return true; }  // what the first time ended is found ended
 
   std::vector<TaskAck> acks;
   std::function<void(absl::StatusOr<std::vector<bool>>)> done;
@@ -92,7 +93,6 @@ void TaskAcker::Ack(std::vector<TaskAck> acks, absl::Time deadline,
   auto op = std::make_unique<AckOp>();
   op->weight = 0;
   for (const TaskAck& ack : acks) op->weight += 1 + ack.result.size() / kResultUnit;
-  op->repeatable = true;  // what the first time ended is found ended
   op->deadline = deadline;
   op->acks = std::move(acks);
   op->done = std::move(done);

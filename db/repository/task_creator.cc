@@ -1,14 +1,15 @@
 #include "db/repository/task_creator.h"
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
 #include "db/core/hot_connection.h"
+#include "db/core/transaction.h"
 #include "db/repository/request_log.h"
 #include "db/repository/statements.h"
 #include "db/repository/task_rows.h"
@@ -22,11 +23,22 @@ constexpr std::size_t kPayloadUnit = std::size_t{16} << 10;
 
 struct CreateOp : MergeOp {
   void Fail(const absl::Status& status) override {
-    done(TaskCreator::Outcomes(tasks.size(), status));
+    TaskCreator::Outcomes outcomes(tasks.size(), status);
+    for (const std::size_t index : in_doubt_tasks) {
+      outcomes[index] = LostCommit(OnLostCommit::kInDoubt);
+    }
+    done(std::move(outcomes));
   }
   bool IsAbandoned() const override { return abandoned && abandoned(); }
+  bool KeepRepeatable() override {
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      if (tasks[i].request_id.empty()) in_doubt_tasks.insert(i);
+    }
+    return in_doubt_tasks.size() < tasks.size();
+  }
 
   std::vector<CreateTaskParams> tasks;
+  std::set<std::size_t> in_doubt_tasks;  // which of them are not to be written (again)
   std::function<void(TaskCreator::Outcomes)> done;
   std::function<bool()> abandoned;
 };
@@ -85,8 +97,9 @@ class CreateBatch {
  public:
   explicit CreateBatch(const std::vector<MergeOp*>& ops) : ops_(ops) {
     for (const MergeOp* op : ops) {
-      for (const CreateTaskParams& params : static_cast<const CreateOp*>(op)->tasks) {
-        tasks_.push_back(&params);
+      const auto* create = static_cast<const CreateOp*>(op);
+      for (std::size_t i = 0; i < create->tasks.size(); ++i) {
+        if (!create->in_doubt_tasks.contains(i)) tasks_.push_back(&create->tasks[i]);
       }
     }
   }
@@ -117,8 +130,10 @@ class CreateBatch {
       auto* create = static_cast<CreateOp*>(op);
       TaskCreator::Outcomes outcomes;
       outcomes.reserve(create->tasks.size());
-      for (const CreateTaskParams& params : create->tasks)
-        outcomes.push_back(Outcome(params, place++));
+      for (std::size_t i = 0; i < create->tasks.size(); ++i) {
+        outcomes.push_back(create->in_doubt_tasks.contains(i) ? LostCommit(OnLostCommit::kInDoubt)
+                                                              : Outcome(create->tasks[i], place++));
+      }
       create->done(std::move(outcomes));
     }
   }
@@ -197,9 +212,6 @@ void TaskCreator::Create(std::vector<CreateTaskParams> tasks, absl::Time deadlin
   for (const CreateTaskParams& params : tasks) {
     op->weight += 1 + params.task.payload.size() / kPayloadUnit;
   }
-  op->repeatable = std::all_of(tasks.begin(), tasks.end(), [](const CreateTaskParams& params) {
-    return !params.request_id.empty();
-  });
   op->deadline = deadline;
   op->tasks = std::move(tasks);
   op->done = std::move(done);

@@ -47,7 +47,8 @@ class TaskCreator {
   // caller has left, on the same thread.
   // ALREADY_EXISTS, reason REQUEST_ID_REUSED: the request came before with other content; the
   // others are created. For all: RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, UNAVAILABLE, ABORTED
-  // (CONTENTION), UNKNOWN (COMMIT_IN_DOUBT: if all have a request id, UNAVAILABLE).
+  // (CONTENTION). COMMIT_IN_DOUBT: those with a request id are sent again and settled, or else
+  // UNAVAILABLE; the others are UNKNOWN.
   void Create(std::vector<CreateTaskParams> tasks, absl::Time deadline,
               std::function<void(Outcomes)> done, std::function<bool()> is_abandoned = nullptr);
 

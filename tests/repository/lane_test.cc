@@ -197,10 +197,11 @@ struct WriteOp : MergeOp {
     keys = std::move(key_list);
     deadline = Soon();
     weight = ids.size();
-    repeatable = true;
   }
   void Fail(const absl::Status& status) override { done.set_value(status); }
+  bool KeepRepeatable() override { return repeatable; }
   std::vector<std::int64_t> ids;
+  bool repeatable = true;
   std::promise<absl::Status> done;
 };
 
@@ -258,12 +259,27 @@ TEST_F(Lanes, FailTheWriteAtFaultAlone) {
 }
 
 TEST_F(Lanes, SurfaceNoDeadlock) {
-  // Found before the lanes' lock timeout would end it.
   database_.Sql(
       "DO $$ BEGIN EXECUTE format("
       "'ALTER DATABASE %I SET deadlock_timeout = 20', current_database()); END $$");
-  MergeLane one(database_.dsn(), {}, std::make_unique<WriteMerger>());
-  MergeLane two(database_.dsn(), {}, std::make_unique<WriteMerger>());
+  // No lock timeout ends it before it is found.
+  const MergeLane::Options patient = {.lock_timeout = absl::Minutes(1)};
+  MergeLane one(database_.dsn(), patient, std::make_unique<WriteMerger>());
+  MergeLane two(database_.dsn(), patient, std::make_unique<WriteMerger>());
+  // They meet in the middle, each with half of the keys.
+  parley::testing::SqlConnection blocker(database_.dsn());
+  blocker.Run("BEGIN; SELECT FROM counters WHERE key = 25 FOR UPDATE");
+  std::thread unblocker([&] {
+    const absl::Time give_up = Soon();
+    std::string waiting;
+    while (waiting != "2" && absl::Now() < give_up) {
+      waiting = database_.Sql(
+          "SELECT count(*) FROM pg_stat_activity "
+          "WHERE datname = current_database() AND wait_event_type = 'Lock'");
+    }
+    EXPECT_EQ(waiting, "2");
+    blocker.Run("ROLLBACK");
+  });
   constexpr int kThreads = 8;
   constexpr int kEach = 8;
   RunThreads(kThreads, [&](int thread) {
@@ -274,6 +290,7 @@ TEST_F(Lanes, SurfaceNoDeadlock) {
       EXPECT_THAT(Write(thread % 2 == 0 ? one : two, {thread * kEach + i + 1}, keys), IsOk());
     }
   });
+  unblocker.join();
   EXPECT_EQ(database_.Sql("SELECT DISTINCT n FROM counters"), absl::StrCat(kThreads * kEach));
   // There were some, as the server's statistics tell a little later.
   const absl::Time give_up = Soon();

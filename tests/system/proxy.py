@@ -1,4 +1,4 @@
-"""A road to PostgreSQL that can be cut, blocked and opened again."""
+"""A road to PostgreSQL that can be cut, blocked and opened again, and lose answers."""
 
 import socket
 import threading
@@ -19,6 +19,7 @@ class Proxy:
         self._server_port = int(parts.get("port", 5432))
         self._flowing = threading.Event()
         self._flowing.set()
+        self._answers_lost = False
         self._lock = threading.Lock()
         self._sockets = []
         self._listener = None
@@ -42,6 +43,11 @@ class Proxy:
         if listener is not None:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
+        self.drop()
+
+    def drop(self):
+        """Ends all connections; new ones are welcome, and lose nothing."""
+        self._answers_lost = False
         with self._lock:
             sockets, self._sockets = self._sockets, []
         for connection in sockets:
@@ -51,6 +57,10 @@ class Proxy:
     def block(self):
         """Keeps all connections and lets nothing through, as a hanging server does."""
         self._flowing.clear()
+
+    def lose_answers(self):
+        """Loses what the server says, until the connections are ended."""
+        self._answers_lost = True
 
     def _connect(self):
         if not self._host.startswith("/"):
@@ -68,14 +78,17 @@ class Proxy:
             upstream = self._connect()
             with self._lock:
                 self._sockets += [downstream, upstream]
-            for source, target in ((downstream, upstream), (upstream, downstream)):
-                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            for source, target, answers in ((downstream, upstream, False),
+                                            (upstream, downstream, True)):
+                threading.Thread(target=self._pump, args=(source, target, answers),
+                                 daemon=True).start()
 
-    def _pump(self, source, target):
+    def _pump(self, source, target, answers):
         try:
             while data := source.recv(65536):
                 self._flowing.wait()
-                target.sendall(data)
+                if not (answers and self._answers_lost):
+                    target.sendall(data)
         except OSError:
             pass
         self._end(source)
