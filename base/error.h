@@ -44,6 +44,7 @@ inline constexpr absl::string_view kTaskNotFound = "TASK_NOT_FOUND";
 inline constexpr absl::string_view kTaskNotPending = "TASK_NOT_PENDING";
 inline constexpr absl::string_view kTaskNotDead = "TASK_NOT_DEAD";
 inline constexpr absl::string_view kTaskEnded = "TASK_ENDED";
+inline constexpr absl::string_view kDedupeKeyTaken = "DEDUPE_KEY_TAKEN";
 inline constexpr absl::string_view kLeaseLost = "LEASE_LOST";
 inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr absl::string_view kDatabaseUnavailable = "DATABASE_UNAVAILABLE";

@@ -51,6 +51,17 @@ struct RetryPolicy {
   bool operator==(const RetryPolicy&) const = default;
 };
 
+// What to do with a new task whose dedupe key is taken: refuse it, let it take the place of the one
+// that has the key, if that is still pending, or leave it at that one.
+enum class DedupePolicy { kReject, kReplace, kKeep };
+
+// Of the tasks of a queue that have the same key, one is live at a time.
+struct Dedupe {
+  std::string key;
+  DedupePolicy policy = DedupePolicy::kReject;
+  absl::Duration window;  // so long after the task has succeeded the key is still taken
+};
+
 // What only some tasks have.
 struct TaskOptions {
   // The local time that it was given, so that it can be shown and resolved again.
@@ -58,6 +69,7 @@ struct TaskOptions {
   RetryPolicy retry;
   // From its claim on; then the attempt counts as failed, whatever its lease.
   std::optional<absl::Duration> run_timeout;
+  std::string dedupe_key;  // empty: none
 };
 
 // The firing of a schedule that a task stands for.
@@ -131,7 +143,15 @@ struct NewTask : TaskTime {
   RetryPolicy retry;
   std::optional<absl::Duration> run_timeout;
   std::string concurrency_key;  // empty: none
+  std::optional<Dedupe> dedupe;
   std::optional<Firing> firing;
 };
+
+inline TaskOptions OptionsOf(const NewTask& task) {
+  return {.local_time = task.local_time,
+          .retry = task.retry,
+          .run_timeout = task.run_timeout,
+          .dedupe_key = task.dedupe ? task.dedupe->key : ""};
+}
 
 }  // namespace parley

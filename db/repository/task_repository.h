@@ -105,6 +105,10 @@ class TaskRepository {
   // PENDING -> EXPIRED for at most `max_tasks` tasks whose expire_time is over. Returns how many.
   absl::StatusOr<std::int64_t> ExpireTasks(std::int32_t max_tasks, absl::Time deadline);
 
+  // Removes dedupe keys that are not needed any more, among at most `max_keys` that are to be
+  // looked at. Returns how many were looked at.
+  absl::StatusOr<std::int64_t> SweepDedupeKeys(std::int32_t max_keys, absl::Time deadline);
+
   // DEAD -> PENDING, due now, with all attempts before it. A pending task is returned as it is.
   // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_DEAD.
   absl::StatusOr<Task> RedriveTask(std::int64_t id, absl::Time deadline);

@@ -9,6 +9,7 @@
 #include "db/core/session.h"
 #include "db/core/transaction.h"
 #include "db/repository/statements.h"
+#include "db/repository/task_key_rows.h"
 #include "db/repository/task_repository.h"
 #include "db/repository/task_rows.h"
 
@@ -193,6 +194,29 @@ absl::StatusOr<std::int64_t> TaskRepository::ExpireTasks(std::int32_t max_tasks,
         session.Query<IdRow>(sql::task::ExpireTasks, {{"max_tasks", max_tasks}}));
     return static_cast<std::int64_t>(expired.size());
   });
+}
+
+absl::StatusOr<std::int64_t> TaskRepository::SweepDedupeKeys(std::int32_t max_keys,
+                                                             absl::Time deadline) {
+  return RunTransaction(
+      pool_, deadline, OnLostCommit::kSafeToRetry,
+      [&](Session& session) -> absl::StatusOr<std::int64_t> {
+        PARLEY_ASSIGN_OR_RETURN(
+            const std::vector<TaskKeyRow> rows,
+            session.Query<TaskKeyRow>(sql::task_key::LockKeysToLookAt, {{"max_keys", max_keys}}));
+        if (rows.empty()) return 0;
+        std::vector<std::string> queues, keys;
+        for (const TaskKeyRow& row : rows) {
+          queues.push_back(row.queue);
+          keys.push_back(row.key);
+        }
+        PARLEY_RETURN_IF_ERROR(
+            session
+                .Execute(sql::task_key::SweepKeys,
+                         {{"queues", ArrayLiteral(queues)}, {"keys", ArrayLiteral(keys)}})
+                .status());
+        return static_cast<std::int64_t>(rows.size());
+      });
 }
 
 absl::Status TaskRepository::ExtendHistory(std::int32_t days, absl::Time deadline) {

@@ -19,6 +19,7 @@ constexpr std::array<absl::string_view, 6> kStates = {"pending", "running",   "s
 constexpr std::array<absl::string_view, 2> kGapPolicies = {"shift", "reject"};
 constexpr std::array<absl::string_view, 3> kFoldPolicies = {"first", "second", "reject"};
 constexpr std::array<absl::string_view, 3> kResolutions = {"unique", "shifted", "ambiguous"};
+constexpr std::array<absl::string_view, 3> kDedupePolicies = {"reject", "replace", "keep"};
 
 template <class Enum, std::size_t kSize>
 Enum FromLabel(const std::array<absl::string_view, kSize>& names, const std::string& name) {
@@ -106,6 +107,9 @@ absl::string_view ToLabel(FoldPolicy policy) {
 absl::string_view ToLabel(LocalTimeResolution resolution) {
   return kResolutions[static_cast<std::size_t>(resolution)];
 }
+absl::string_view ToLabel(DedupePolicy policy) {
+  return kDedupePolicies[static_cast<std::size_t>(policy)];
+}
 
 LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label) {
   return FromLabel<LocalTimeResolution>(kResolutions, label);
@@ -149,6 +153,7 @@ absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json) {
       result.retry = RetryPolicyFrom(*found);
     }
     result.run_timeout = DurationAt(options, "run_timeout_us");
+    result.dedupe_key = options.value("dedupe_key", "");
     return result;
   });
 }
@@ -164,11 +169,8 @@ std::string TaskOptionsToJson(const TaskOptions& options) {
   if (options.run_timeout) {
     json["run_timeout_us"] = absl::ToInt64Microseconds(*options.run_timeout);
   }
+  if (!options.dedupe_key.empty()) json["dedupe_key"] = options.dedupe_key;
   return json.empty() ? "" : json.dump();
-}
-
-TaskOptions OptionsOf(const NewTask& task) {
-  return {.local_time = task.local_time, .retry = task.retry, .run_timeout = task.run_timeout};
 }
 
 std::string ToJson(const LocalTime& time) { return JsonOf(time).dump(); }

@@ -24,6 +24,7 @@ absl::string_view ToLabel(TaskState state);
 absl::string_view ToLabel(GapPolicy policy);
 absl::string_view ToLabel(FoldPolicy policy);
 absl::string_view ToLabel(LocalTimeResolution resolution);
+absl::string_view ToLabel(DedupePolicy policy);
 // Throws soci_error for what is none.
 LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label);
 
@@ -34,7 +35,6 @@ absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json);
 absl::StatusOr<RetryPolicy> RetryPolicyFromJson(absl::string_view json);
 // Empty if there is nothing to be stored.
 std::string TaskOptionsToJson(const TaskOptions& options);
-TaskOptions OptionsOf(const NewTask& task);
 std::string ToJson(const LocalTime& time);
 std::string ToJson(const RetryPolicy& policy);
 

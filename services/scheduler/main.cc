@@ -9,6 +9,7 @@
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
+#include "db/repository/keyed_task_creator.h"
 #include "db/repository/queue_repository.h"
 #include "db/repository/task_acker.h"
 #include "db/repository/task_creator.h"
@@ -84,6 +85,7 @@ int main(int argc, char** argv) {
                                      .max_deadline = config.max_deadline},
                                     executor);
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
+  db::KeyedTaskCreator keyed_creator(**pool);
   db::TaskAcker acker(
       *dsn, {.on_room = [&](absl::string_view queue) { dispatcher.QueueChanged(queue); }});
   const scheduler::WorkerParts workers = {
@@ -92,6 +94,7 @@ int main(int argc, char** argv) {
   scheduler::SchedulerService scheduler_service(scheduler_calls,
                                                 {.tasks = tasks,
                                                  .creator = creator,
+                                                 .keyed_creator = keyed_creator,
                                                  .dispatcher = dispatcher,
                                                  .executor = executor,
                                                  .default_zone = time_zone,

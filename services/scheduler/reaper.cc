@@ -40,6 +40,7 @@ void Reaper::Run() {
     RescueAll();
     ExpireAll();
     UnblockAll();
+    SweepKeys();  // before the history forgets what they depend on
     if (absl::Now() >= history_at_) TendHistory();
     if (absl::Now() >= fold_at_) FoldCounters();
     // Not all processes at once.
@@ -87,6 +88,13 @@ void Reaper::FoldCounters() {
   if (!status.ok()) {
     runtime::Log(runtime::LogLevel::kWarn, "the counters of queues cannot be added up",
                  {{"error", std::string(status.message())}});
+  }
+}
+
+void Reaper::SweepKeys() {
+  while (true) {
+    const auto seen = parts_.tasks.SweepDedupeKeys(kBatch, absl::Now() + kPatience);
+    if (!seen.ok() || *seen < kBatch) return;
   }
 }
 

@@ -13,9 +13,10 @@
 
 namespace parley::scheduler {
 
-// Looks every second, on a thread of its own, for leases that have run out and tasks that have
-// expired or are blocked for nothing, and every ten minutes after the history's partitions and the
-// counters of queues. Every process has one; they pass over what another has its hands on.
+// Looks every second, on a thread of its own, for leases that have run out, tasks that have expired
+// or are blocked for nothing, and dedupe keys that nobody needs any more, and every ten minutes
+// after the history's partitions and the counters of queues. Every process has one; they pass over
+// what another has its hands on.
 class Reaper {
  public:
   struct Parts {
@@ -36,6 +37,7 @@ class Reaper {
   void RescueAll();
   void ExpireAll();
   void UnblockAll();
+  void SweepKeys();
   void TendHistory();
   void FoldCounters();
 

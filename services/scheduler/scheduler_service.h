@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "db/repository/keyed_task_creator.h"
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
 #include "parley/scheduler/v1/scheduler_service.grpc.pb.h"
@@ -36,6 +37,7 @@ class SchedulerService final
   struct Parts {
     db::TaskRepository& tasks;
     db::TaskCreator& creator;
+    db::KeyedTaskCreator& keyed_creator;
     Dispatcher& dispatcher;
     runtime::Executor& executor;
     std::string default_zone;  // a known IANA zone, for local times that name none
@@ -65,10 +67,16 @@ class SchedulerService final
   using Done = std::function<void(absl::StatusOr<Reply>)>;
 
   void Create(const runtime::Call& call, const pb::CreateTaskRequest& request, Done<pb::Task> done);
+  // One with a dedupe key.
+  void CreateKeyed(const runtime::Call& call, db::CreateTaskParams params,
+                   const Done<pb::Task>& done);
   // Answers with a task that an earlier request created, as it is now.
   void AnswerWithEarlier(const runtime::Call& call, std::int64_t id, const Done<pb::Task>& done);
   void BatchCreate(const runtime::Call& call, const pb::BatchCreateTasksRequest& request,
                    Done<pb::BatchCreateTasksResponse> done);
+  // Writes the tasks of a batch through the lane that suits them.
+  void Write(const runtime::Call& call, std::vector<db::CreateTaskParams> tasks,
+             const std::function<void(db::TaskCreator::Outcomes)>& done);
   db::CreateTaskParams ParamsOf(const pb::CreateTaskRequest& request, Violations& violations) const;
 
   absl::StatusOr<pb::ListTasksResponse> List(const runtime::Call& call,

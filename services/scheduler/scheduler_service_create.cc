@@ -1,4 +1,7 @@
 // The part of SchedulerService that creates tasks.
+#include <algorithm>
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -63,6 +66,7 @@ void SchedulerService::Create(const runtime::Call& call, const pb::CreateTaskReq
   Violations violations;
   db::CreateTaskParams params = ParamsOf(request, violations);
   if (!violations.empty()) return done(violations.ToStatus());
+  if (params.task.dedupe) return CreateKeyed(call, std::move(params), done);
   // The request lives until it is answered; what the rules have made of it is kept for the answer.
   auto answer = [this, &call, task = params.task,
                  done = std::move(done)](const Outcomes& outcomes) {
@@ -78,6 +82,19 @@ void SchedulerService::Create(const runtime::Call& call, const pb::CreateTaskReq
   tasks.push_back(std::move(params));
   parts_.creator.Create(std::move(tasks), call.deadline(), std::move(answer),
                         [&call] { return call.IsCancelled(); });
+}
+
+void SchedulerService::CreateKeyed(const runtime::Call& call, db::CreateTaskParams params,
+                                   const Done<pb::Task>& done) {
+  const bool queued = parts_.executor.Submit([this, &call, params = std::move(params), done] {
+    const absl::Status alive = call.CheckAlive();
+    if (!alive.ok()) return done(alive);
+    const absl::StatusOr<Task> task = parts_.keyed_creator.CreateOne(params, call.deadline());
+    if (!task.ok()) return done(task.status());
+    TellIfPending(*task);
+    done(ToProto(*task));
+  });
+  if (!queued) done(runtime::QueueFullError());
 }
 
 void SchedulerService::AnswerWithEarlier(const runtime::Call& call, std::int64_t id,
@@ -137,8 +154,25 @@ void SchedulerService::BatchCreate(const runtime::Call& call,
     done(std::move(response));
   };
   if (good.empty()) return answer({});
-  parts_.creator.Create(std::move(good), call.deadline(), std::move(answer),
-                        [&call] { return call.IsCancelled(); });
+  Write(call, std::move(good), answer);
+}
+
+void SchedulerService::Write(const runtime::Call& call, std::vector<db::CreateTaskParams> tasks,
+                             const std::function<void(Outcomes)>& done) {
+  const bool keyed = std::any_of(
+      tasks.begin(), tasks.end(),
+      [](const db::CreateTaskParams& params) { return params.task.dedupe.has_value(); });
+  if (!keyed) {
+    return parts_.creator.Create(std::move(tasks), call.deadline(), done,
+                                 [&call] { return call.IsCancelled(); });
+  }
+  const std::size_t count = tasks.size();
+  const bool queued = parts_.executor.Submit([this, &call, tasks = std::move(tasks), done] {
+    const absl::Status alive = call.CheckAlive();
+    done(alive.ok() ? parts_.keyed_creator.Create(tasks, call.deadline())
+                    : Outcomes(tasks.size(), alive));
+  });
+  if (!queued) done(Outcomes(count, runtime::QueueFullError()));
 }
 
 }  // namespace parley::scheduler

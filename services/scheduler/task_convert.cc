@@ -64,6 +64,37 @@ TaskTime TimeFromProto(const Request& request, Violations& violations) {
   return time;
 }
 
+DedupePolicy FromProto(pb::DedupePolicy policy, Violations& violations) {
+  switch (policy) {
+    case pb::DEDUPE_POLICY_UNSPECIFIED:
+    case pb::DEDUPE_POLICY_REJECT:
+      return DedupePolicy::kReject;
+    case pb::DEDUPE_POLICY_REPLACE:
+      return DedupePolicy::kReplace;
+    case pb::DEDUPE_POLICY_KEEP:
+      return DedupePolicy::kKeep;
+    default:
+      violations.Add("dedupe_policy", "is not a known value");
+      return DedupePolicy::kReject;
+  }
+}
+
+std::optional<Dedupe> DedupeFromProto(const pb::CreateTaskRequest& request,
+                                      Violations& violations) {
+  Dedupe dedupe = {.key = request.dedupe_key(),
+                   .policy = FromProto(request.dedupe_policy(), violations)};
+  if (request.has_dedupe_window()) {
+    dedupe.window = DurationFromProto("dedupe_window", request.dedupe_window(), violations);
+  }
+  if (!dedupe.key.empty()) return dedupe;
+  for (const auto& [field, is_set] :
+       {std::pair("dedupe_policy", request.dedupe_policy() != pb::DEDUPE_POLICY_UNSPECIFIED),
+        std::pair("dedupe_window", request.has_dedupe_window())}) {
+    if (is_set) violations.Add(field, "must not be set without a dedupe_key");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 pb::Task ToProto(const Task& task) {
@@ -102,6 +133,7 @@ pb::Task ToProto(const Task& task) {
     *result.mutable_run_timeout() = runtime::ToDuration(*task.options.run_timeout);
   }
   result.set_concurrency_key(task.concurrency_key);
+  result.set_dedupe_key(task.options.dedupe_key);
   return result;
 }
 
@@ -151,8 +183,7 @@ Task TaskAsCreated(const NewTask& task, std::int64_t id, absl::Time run_time,
   created.max_attempts = task.max_attempts;
   created.create_time = create_time;
   created.update_time = create_time;
-  created.options = {
-      .local_time = task.local_time, .retry = task.retry, .run_timeout = task.run_timeout};
+  created.options = OptionsOf(task);
   created.concurrency_key = task.concurrency_key;
   return created;
 }
@@ -174,6 +205,7 @@ NewTask FromProto(const pb::CreateTaskRequest& request, Violations& violations) 
     task.run_timeout = DurationFromProto("run_timeout", request.run_timeout(), violations);
   }
   task.concurrency_key = request.concurrency_key();
+  task.dedupe = DedupeFromProto(request, violations);
   return task;
 }
 
@@ -298,6 +330,10 @@ std::string FingerprintOf(const pb::CreateTaskRequest& request) {
   if (request.has_run_timeout()) add(absl::StrCat("run_timeout ", TextOf(request.run_timeout())));
   if (!request.concurrency_key().empty()) {
     add(absl::StrCat("concurrency_key ", request.concurrency_key()));
+  }
+  if (!request.dedupe_key().empty()) {
+    add(absl::StrCat("dedupe ", request.dedupe_policy(), " ", TextOf(request.dedupe_window()), " ",
+                     request.dedupe_key()));
   }
   return fingerprint;
 }

@@ -21,6 +21,7 @@ constexpr std::size_t kMaxHeaderName = 256;
 constexpr std::size_t kShownHeaderName = 64;  // bytes of it in a field path
 constexpr std::size_t kMaxHeaderBytes = std::size_t{16} << 10;
 constexpr std::size_t kMaxConcurrencyKey = 128;
+constexpr std::size_t kMaxDedupeKey = 256;
 constexpr std::size_t kMaxError = 1024;
 constexpr std::size_t kMaxResult = std::size_t{256} << 10;
 constexpr std::int32_t kMaxRedrive = 1000;
@@ -32,6 +33,7 @@ constexpr std::int32_t kMaxLeaseTasks = 100;
 constexpr std::int32_t kDefaultPage = 20;
 constexpr std::int32_t kMaxPage = 100;
 const absl::Duration kMaxRunTimeout = absl::Hours(24) * 30;
+const absl::Duration kMaxDedupeWindow = absl::Hours(24) * 366;
 const absl::Duration kMaxBackoff = absl::Hours(24) * 30;
 constexpr double kMaxMultiplier = 10;
 const absl::Duration kMaxDelay = absl::Hours(24) * 3653;  // ten years, leap days included
@@ -66,6 +68,12 @@ void PrepareNewTask(absl::string_view default_zone, NewTask& task, Violations& v
     violations.Add("run_timeout", "must be 1 s to 30 days");
   }
   CheckText("concurrency_key", task.concurrency_key, {.max = kMaxConcurrencyKey}, violations);
+  if (task.dedupe) {
+    CheckText("dedupe_key", task.dedupe->key, {.min = 1, .max = kMaxDedupeKey}, violations);
+    if (task.dedupe->window < absl::ZeroDuration() || task.dedupe->window > kMaxDedupeWindow) {
+      violations.Add("dedupe_window", "must be 0 to 366 days");
+    }
+  }
   if (task.expire_time) {
     task.expire_time = absl::FromUnixMicros(absl::ToUnixMicros(*task.expire_time));
   }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "db/repository/keyed_task_creator.h"
 #include "db/repository/task_acker.h"
 #include "db/repository/task_claimer.h"
 #include "db/repository/task_creator.h"
@@ -90,6 +91,7 @@ class TaskRepositoryTest : public ::testing::Test {
   TempDatabase database_;
   db::TaskRepository tasks_{database_.pool()};
   db::TaskCreator creator_{database_.dsn(), {}};
+  db::KeyedTaskCreator keyed_creator_{database_.pool()};
   db::TaskAcker acker_{database_.dsn(), {}};
   db::TaskClaimer claimer_{database_.dsn()};
   std::int64_t tokens_ = 0;

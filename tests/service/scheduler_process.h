@@ -83,6 +83,7 @@ class SchedulerProcess {
   db::QueueRepository queues_{pool_};
   scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
   db::TaskCreator creator_{dsn_, {}};
+  db::KeyedTaskCreator keyed_creator_{pool_};
   db::TaskAcker acker_{
       dsn_, {.on_room = [this](absl::string_view queue) { dispatcher_.QueueChanged(queue); }}};
   scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, /*history_days=*/14};
@@ -95,7 +96,8 @@ class SchedulerProcess {
   scheduler::WorkHub hub_{workers_};
   scheduler::SchedulerService scheduler_service_{
       scheduler_calls_,
-      {tasks_, creator_, dispatcher_, executor_, "Europe/Berlin", [this] { hub_.Hint(); }}};
+      {tasks_, creator_, keyed_creator_, dispatcher_, executor_, "Europe/Berlin",
+       [this] { hub_.Hint(); }}};
   scheduler::WorkerService worker_service_{worker_calls_, workers_, hub_};
   runtime::CallPipeline queue_calls_{CallOptions("parley.scheduler.v1.QueueService"), executor_};
   scheduler::QueueService queue_service_{queue_calls_, queues_, dispatcher_};

@@ -110,15 +110,27 @@ TEST(NewTaskTest, NamesEveryFieldThatIsWrong) {
                 .jitter = std::nan("")};
   task.run_timeout = absl::Milliseconds(999);
   task.concurrency_key = Repeat("k", 129);
+  task.dedupe = {.key = Repeat("k", 257), .window = absl::Hours(24 * 366) + absl::Nanoseconds(1)};
   task.delay = absl::Seconds(-1);
   task.local_time = LocalTime();
   const absl::Status status = Check(task);
   for (const char* field : {"queue", "name", "priority", "max_attempts", "delay",
                             "local_time.date_time", "retry_policy.initial_backoff",
                             "retry_policy.max_backoff", "retry_policy.backoff_multiplier",
-                            "retry_policy.jitter", "run_timeout", "concurrency_key"}) {
+                            "retry_policy.jitter", "run_timeout", "concurrency_key", "dedupe_key",
+                            "dedupe_window"}) {
     EXPECT_THAT(status, Violates(field));
   }
+}
+
+TEST(NewTaskTest, CountsTheDedupeKeyInCodePoints) {
+  NewTask task = GoodTask();
+  task.dedupe = {.key = Repeat("\xf0\x9f\x98\x80", 256), .window = absl::Hours(24 * 366)};
+  EXPECT_THAT(Check(task), IsOk());
+  task.dedupe->key += "x";
+  task.dedupe->window = -absl::Nanoseconds(1);
+  EXPECT_THAT(Check(task), Violates("dedupe_key"));
+  EXPECT_THAT(Check(task), Violates("dedupe_window"));
 }
 
 TEST(NewTaskTest, MayNotBeDelayedForMoreThanTenYears) {
@@ -246,6 +258,31 @@ TEST(TaskConvertTest, NamesWhatTheModelCannotSay) {
   EXPECT_THAT(local.ToStatus(), Violates("local_time.fold_policy"));
 }
 
+TEST(TaskConvertTest, APolicyOrAWindowNeedsADedupeKey) {
+  pb::CreateTaskRequest request;
+  request.set_dedupe_policy(pb::DEDUPE_POLICY_KEEP);
+  request.mutable_dedupe_window();
+  Violations without;
+  EXPECT_FALSE(FromProto(request, without).dedupe);
+  EXPECT_THAT(without.ToStatus(), Violates("dedupe_policy"));
+  EXPECT_THAT(without.ToStatus(), Violates("dedupe_window"));
+
+  request.set_dedupe_key("k");
+  request.mutable_dedupe_window()->set_seconds(2);
+  Violations with;
+  const NewTask task = FromProto(request, with);
+  EXPECT_TRUE(with.empty());
+  ASSERT_TRUE(task.dedupe);
+  EXPECT_EQ(task.dedupe->key, "k");
+  EXPECT_EQ(task.dedupe->policy, DedupePolicy::kKeep);
+  EXPECT_EQ(task.dedupe->window, absl::Seconds(2));
+
+  request.set_dedupe_policy(static_cast<pb::DedupePolicy>(9));
+  Violations unknown;
+  FromProto(request, unknown);
+  EXPECT_THAT(unknown.ToStatus(), Violates("dedupe_policy"));
+}
+
 TEST(TaskConvertTest, DurationsComeBackAsTheyWent) {
   for (const absl::Duration duration :
        {absl::ZeroDuration(), absl::Milliseconds(1500), absl::Milliseconds(-1500)}) {
@@ -288,6 +325,12 @@ TEST(FingerprintOfTest, CoversEveryFieldButTheRequestId) {
   request.mutable_run_timeout();
   EXPECT_TRUE(is_new());
   request.set_concurrency_key("k");
+  EXPECT_TRUE(is_new());
+  request.set_dedupe_key("k");
+  EXPECT_TRUE(is_new());
+  request.set_dedupe_policy(pb::DEDUPE_POLICY_KEEP);
+  EXPECT_TRUE(is_new());
+  request.mutable_dedupe_window()->set_seconds(1);
   EXPECT_TRUE(is_new());
   request.mutable_run_time()->set_seconds(5);
   EXPECT_TRUE(is_new());

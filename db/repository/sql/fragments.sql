@@ -1,5 +1,5 @@
 -- What several statements have in common: {Name} stands for it. There is one place to change when a
--- task gets another column.
+-- task gets another column. In a fragment, one may stand that comes after it.
 
 -- fragment: TaskColumns
 -- What stays with a task from its creation to the history, but for its errors and its state.
@@ -26,6 +26,25 @@ greatest(now(),
   coalesce('epoch'::timestamptz + :run_at_s::bigint * interval '1 second'
              + :run_at_us::bigint * interval '1 microsecond', now())
     + :delay_us::bigint * interval '1 microsecond')
+
+-- fragment: TasksOfJson
+-- New tasks, of an array of what NewTaskToJson (keyed_task_creator.cc) makes of them. The times are
+-- those of RunAt.
+SELECT j.id, j.queue, j.name, decode(j.payload, 'hex') AS payload, j.headers,
+       greatest(now(),
+         coalesce('epoch'::timestamptz + j.run_at_s * interval '1 second'
+                    + j.run_at_us * interval '1 microsecond', now())
+           + j.delay_us * interval '1 microsecond') AS run_at,
+       'epoch'::timestamptz + j.expires_at_s * interval '1 second'
+         + j.expires_at_us * interval '1 microsecond' AS expires_at,
+       j.priority,
+       coalesce(nullif(j.max_attempts, 0), q.max_attempts, {DefaultAttempts}) AS max_attempts,
+       j.options, j.concurrency_key
+FROM jsonb_to_recordset(:tasks::text::jsonb) AS j(
+  id bigint, queue text, name text, payload text, headers jsonb, run_at_s bigint, run_at_us bigint,
+  delay_us bigint, expires_at_s bigint, expires_at_us bigint, priority smallint, max_attempts integer,
+  options jsonb, concurrency_key text)
+LEFT JOIN queues AS q ON q.name = j.queue
 
 -- fragment: DefaultAttempts
 10
