@@ -142,6 +142,31 @@ absl::StatusOr<Task> TaskRepository::GetTask(std::int64_t id, absl::Time deadlin
   return RunOnce(pool_, deadline, [&](Session& session) { return ReadTask(session, id); });
 }
 
+absl::StatusOr<std::set<std::int64_t>> TaskRepository::FindLive(
+    const std::vector<std::int64_t>& ids, absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::set<std::int64_t>> {
+    PARLEY_ASSIGN_OR_RETURN(
+        const std::vector<IdRow> rows,
+        session.Query<IdRow>(sql::task::FindLive, {{"ids", ArrayLiteral(ids)}}));
+    std::set<std::int64_t> live;
+    for (const IdRow& row : rows) live.insert(row.id);
+    return live;
+  });
+}
+
+absl::StatusOr<std::map<std::int64_t, Task>> TaskRepository::ReadTasks(
+    const std::vector<std::int64_t>& ids, absl::Time deadline) {
+  return RunOnce(pool_, deadline,
+                 [&](Session& session) -> absl::StatusOr<std::map<std::int64_t, Task>> {
+                   PARLEY_ASSIGN_OR_RETURN(
+                       std::vector<TaskRow> rows,
+                       session.Query<TaskRow>(sql::task::ReadTasks, {{"ids", ArrayLiteral(ids)}}));
+                   std::map<std::int64_t, Task> tasks;
+                   for (TaskRow& row : rows) tasks[row.task.id] = std::move(row.task);
+                   return tasks;
+                 });
+}
+
 absl::StatusOr<Page<Task, std::int64_t>> TaskRepository::ListTasks(const ListParams& params,
                                                                    absl::Time deadline) {
   using TaskPage = Page<Task, std::int64_t>;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ namespace parley::db {
 // The channel on which processes tell each other the names of queues in which a task was put.
 inline constexpr char kTaskChannel[] = "parley_tasks";
 
+// NOT_FOUND, reason TASK_NOT_FOUND.
+absl::Status TaskNotFound(std::int64_t id);
+
 // Thread-safe. Every call blocks at most until its `deadline`. Besides what is said with a method,
 // all may return DEADLINE_EXCEEDED, UNAVAILABLE, ABORTED (reason CONTENTION) and INTERNAL.
 // Arguments are taken as valid: services/scheduler/task_rules.h sees to that.
@@ -33,6 +37,13 @@ class TaskRepository {
 
   // NOT_FOUND, reason TASK_NOT_FOUND.
   absl::StatusOr<Task> GetTask(std::int64_t id, absl::Time deadline);
+
+  // Those of `ids` that are PENDING or RUNNING.
+  absl::StatusOr<std::set<std::int64_t>> FindLive(const std::vector<std::int64_t>& ids,
+                                                  absl::Time deadline);
+  // Those of `ids` that there are, by id. They may be big: ask for few.
+  absl::StatusOr<std::map<std::int64_t, Task>> ReadTasks(const std::vector<std::int64_t>& ids,
+                                                         absl::Time deadline);
 
   struct ListParams {
     PageParams<std::int64_t> page;   // by id, the greatest first; `after` is an id

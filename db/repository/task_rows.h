@@ -80,8 +80,6 @@ TaskState ReadTaskState(const soci::values& values);
 // A lease's token as callers know it: without dashes. Empty: none.
 std::string ReadLeaseToken(const soci::values& values);
 
-// NOT_FOUND, reason TASK_NOT_FOUND.
-absl::Status TaskNotFound(std::int64_t id);
 // A task, wherever it is, with the token that callers never see. NOT_FOUND.
 absl::StatusOr<TaskRow> ReadTaskAndToken(Session& session, std::int64_t id);
 absl::StatusOr<Task> ReadTask(Session& session, std::int64_t id);

@@ -20,6 +20,7 @@
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/end_watch.h"
 #include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
@@ -48,10 +49,10 @@ int main(int argc, char** argv) {
   runtime::InitLog("parley-schedulerd", config.log_level);
 
   // A connection for each thread that works on calls, the dispatcher (its
-  // notifications), the hub, the reaper, the health probe.
+  // notifications), the hub, the reaper, the watch for tasks that end, the health probe.
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
-                                    .connections = config.workers + 4,
+                                    .connections = config.workers + 5,
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
@@ -66,6 +67,7 @@ int main(int argc, char** argv) {
   db::TaskRepository tasks(**pool);
   db::QueueRepository queues(**pool);
   scheduler::Dispatcher dispatcher(tasks, db::TaskClaimer(*dsn));
+  scheduler::EndWatch end_watch(tasks);  // before the lanes and the executor, which speak to it
   const scheduler::Reaper reaper({.tasks = tasks, .queues = queues, .dispatcher = dispatcher},
                                  std::stoi(history_days));
   const db::Listener listener(*dsn, db::kTaskChannel,
@@ -88,14 +90,18 @@ int main(int argc, char** argv) {
   db::KeyedTaskCreator keyed_creator(**pool);
   db::TaskAcker acker(
       *dsn, {.on_room = [&](absl::string_view queue) { dispatcher.QueueChanged(queue); }});
-  const scheduler::WorkerParts workers = {
-      .tasks = tasks, .acker = acker, .dispatcher = dispatcher, .executor = executor};
+  const scheduler::WorkerParts workers = {.tasks = tasks,
+                                          .acker = acker,
+                                          .dispatcher = dispatcher,
+                                          .end_watch = end_watch,
+                                          .executor = executor};
   scheduler::WorkHub hub(workers);
   scheduler::SchedulerService scheduler_service(scheduler_calls,
                                                 {.tasks = tasks,
                                                  .creator = creator,
                                                  .keyed_creator = keyed_creator,
                                                  .dispatcher = dispatcher,
+                                                 .end_watch = end_watch,
                                                  .executor = executor,
                                                  .default_zone = time_zone,
                                                  .on_cancel_requested = [&] { hub.Hint(); }});
@@ -110,6 +116,7 @@ int main(int argc, char** argv) {
                             [&] {
                               dispatcher.Drain();
                               hub.Drain();
+                              end_watch.Drain();
                             }},
                        {&scheduler_service, &worker_service, &queue_service},
                        {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService",

@@ -1,11 +1,13 @@
 #include "services/scheduler/scheduler_service.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/status_macros.h"
@@ -101,7 +103,9 @@ grpc::ServerUnaryReactor* SchedulerService::CancelTask(Context* context, const B
       [this](const runtime::Call& call, const pb::CancelTaskRequest& request) {
         return Change(call, request.task_id(), [&](absl::Time deadline) {
           absl::StatusOr<Task> task = parts_.tasks.CancelTask(request.task_id(), deadline);
-          if (task.ok() && task->cancel_requested) parts_.on_cancel_requested();
+          if (!task.ok()) return task;
+          if (task->cancel_requested) parts_.on_cancel_requested();
+          if (task->state == TaskState::kCancelled) parts_.end_watch.TasksEnded({task->id});
           return task;
         });
       });
@@ -138,6 +142,35 @@ grpc::ServerUnaryReactor* SchedulerService::RunTaskNow(Context* context, const B
           return parts_.tasks.RescheduleTask(request.task_id(), TaskTime(), deadline);
         });
       });
+}
+
+grpc::ServerUnaryReactor* SchedulerService::WaitTask(Context* context, const Bytes* in,
+                                                     Bytes* out) {
+  return calls_.UnaryNow<pb::WaitTaskRequest, pb::Task>(
+      {.name = "WaitTask", .max_deadline = kLongestCall}, context, in, out,
+      [this](const runtime::Call& call, const pb::WaitTaskRequest& request,
+             const Done<pb::Task>& done) { WaitForEnd(call, request, done); });
+}
+
+void SchedulerService::WaitForEnd(const runtime::Call& call, const pb::WaitTaskRequest& request,
+                                  const Done<pb::Task>& done) {
+  Violations violations;
+  CheckTaskId(request.task_id(), violations);
+  absl::Duration wait_for = kMaxWait;
+  if (request.has_wait_for()) {
+    wait_for = DurationFromProto("wait_for", request.wait_for(), violations);
+    CheckWaitFor(wait_for, violations);
+  }
+  if (!violations.empty()) return done(violations.ToStatus());
+  parts_.end_watch.Enter(
+      {.task_id = request.task_id(),
+       .give_up = std::min(absl::Now() + wait_for, call.deadline() - kAnswerMargin),
+       .check_alive = [&call] { return call.CheckAlive(); },
+       .done =
+           [done](const absl::StatusOr<Task>& task) {
+             if (!task.ok()) return done(task.status());
+             done(ToProto(*task));
+           }});
 }
 
 grpc::ServerUnaryReactor* SchedulerService::RedriveTask(Context* context, const Bytes* in,

@@ -16,6 +16,7 @@
 #include "services/runtime/call.h"
 #include "services/runtime/executor.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/end_watch.h"
 #include "services/scheduler/task_convert.h"
 
 namespace parley::scheduler {
@@ -30,6 +31,7 @@ class SchedulerService final
                                  pb::SchedulerService::WithRawCallbackMethod_CancelTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RescheduleTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RunTaskNow,
+                                 pb::SchedulerService::WithRawCallbackMethod_WaitTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RedriveTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RedriveTasks>::type {
  public:
@@ -39,6 +41,7 @@ class SchedulerService final
     db::TaskCreator& creator;
     db::KeyedTaskCreator& keyed_creator;
     Dispatcher& dispatcher;
+    EndWatch& end_watch;
     runtime::Executor& executor;
     std::string default_zone;  // a known IANA zone, for local times that name none
     // Called when a task is to be cancelled that a worker has; any thread, must not block.
@@ -59,6 +62,7 @@ class SchedulerService final
   Reactor* CancelTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RescheduleTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RunTaskNow(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* WaitTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RedriveTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RedriveTasks(Context* context, const Bytes* in, Bytes* out) override;
 
@@ -87,6 +91,8 @@ class SchedulerService final
       const std::function<absl::StatusOr<Task>(absl::Time deadline)>& change);
   absl::StatusOr<pb::Task> Reschedule(const runtime::Call& call,
                                       const pb::RescheduleTaskRequest& request);
+  void WaitForEnd(const runtime::Call& call, const pb::WaitTaskRequest& request,
+                  const Done<pb::Task>& done);
   absl::StatusOr<pb::RedriveTasksResponse> Redrive(const runtime::Call& call,
                                                    const pb::RedriveTasksRequest& request);
   void TellIfPending(const Task& task);

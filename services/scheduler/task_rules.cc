@@ -122,9 +122,7 @@ void PrepareLeaseRequest(LeaseRequest& request, Violations& violations) {
   if (request.max_tasks < 0) violations.Add("max_tasks", "must not be negative");
   if (request.max_tasks == 0) request.max_tasks = 1;
   request.max_tasks = std::min(request.max_tasks, kMaxLeaseTasks);
-  if (request.wait_for < absl::ZeroDuration() || request.wait_for > kMaxWait) {
-    violations.Add("wait_for", "must be 0 to 60 s");
-  }
+  CheckWaitFor(request.wait_for, violations);
   CheckLeaseDuration(request.lease_duration, violations);
 }
 
@@ -146,6 +144,12 @@ void CheckLeaseDuration(absl::Duration lease_duration, Violations& violations) {
 
 void CheckTaskId(std::int64_t task_id, Violations& violations) {
   if (task_id <= 0) violations.Add("task_id", "must be positive");
+}
+
+void CheckWaitFor(absl::Duration wait_for, Violations& violations) {
+  if (wait_for < absl::ZeroDuration() || wait_for > kMaxWait) {
+    violations.Add("wait_for", "must be 0 to 60 s");
+  }
 }
 
 void CheckTaskError(absl::string_view error, Violations& violations) {

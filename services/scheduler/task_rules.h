@@ -14,7 +14,11 @@
 
 namespace parley::scheduler {
 
+// Of calls that wait. A wait ends kAnswerMargin before the call's deadline, so that the answer
+// still reaches the caller; without a deadline the call takes kLongestCall at most.
 inline constexpr absl::Duration kMaxWait = absl::Seconds(60);
+inline constexpr absl::Duration kAnswerMargin = absl::Milliseconds(100);
+inline constexpr absl::Duration kLongestCall = absl::Seconds(70);
 inline constexpr absl::Duration kDefaultLease = absl::Seconds(30);
 inline constexpr absl::Duration kMinLease = absl::Seconds(1);
 inline constexpr absl::Duration kMaxLease = absl::Hours(1);
@@ -43,6 +47,8 @@ void PrepareLeaseRequest(LeaseRequest& request, Violations& violations);
 void CheckLeaseKey(std::int64_t task_id, absl::string_view lease_token, Violations& violations);
 void CheckLeaseDuration(absl::Duration lease_duration, Violations& violations);
 void CheckTaskId(std::int64_t task_id, Violations& violations);
+// How long a call is to wait.
+void CheckWaitFor(absl::Duration wait_for, Violations& violations);
 void CheckTaskError(absl::string_view error, Violations& violations);
 void CheckTaskResult(absl::string_view result, Violations& violations);
 

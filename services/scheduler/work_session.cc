@@ -286,6 +286,7 @@ void WorkSession::Ack(const pb::WorkRequest& request) {
 void WorkSession::OnAcked(const std::vector<LeaseKey>& leases,
                           const absl::StatusOr<std::vector<bool>>& held) {
   std::vector<LeaseKey> others;  // lost, or acked before
+  std::vector<std::int64_t> ended;
   {
     MutexLock lock(mutex_);
     for (std::size_t i = 0; i < leases.size(); ++i) {
@@ -293,11 +294,13 @@ void WorkSession::OnAcked(const std::vector<LeaseKey>& leases,
         NotDone(leases[i], held.status());
       } else if ((*held)[i]) {
         out_.add_settled_task_ids(leases[i].task_id);
+        ended.push_back(leases[i].task_id);
       } else {
         others.push_back(leases[i]);
       }
     }
   }
+  parts_.end_watch.TasksEnded(ended);
   if (others.empty()) return Answered();
   const auto self = shared_from_this();
   Later(
@@ -348,6 +351,7 @@ void WorkSession::OnAttemptsEnded(const std::vector<AttemptEnd>& ends) {
   if (moved.ok()) {
     parts_.dispatcher.TasksMoved(*moved);
     for (const db::TaskRepository::Moved& task : *moved) done.insert(task.id);
+    parts_.end_watch.TasksEnded({done.begin(), done.end()});
   }
   for (const AttemptEnd& end : ends) {
     const bool is_done = done.contains(end.lease.task_id);

@@ -19,6 +19,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/stream.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/end_watch.h"
 #include "services/scheduler/task_convert.h"
 
 namespace parley::scheduler {
@@ -28,6 +29,7 @@ struct WorkerParts {
   db::TaskRepository& tasks;
   db::TaskAcker& acker;
   Dispatcher& dispatcher;
+  EndWatch& end_watch;
   runtime::Executor& executor;
 };
 

@@ -11,13 +11,6 @@
 #include "services/scheduler/task_rules.h"
 
 namespace parley::scheduler {
-namespace {
-
-// A wait ends so long before the call's deadline, so that the answer still reaches the caller.
-constexpr absl::Duration kAnswerMargin = absl::Milliseconds(100);
-const absl::Duration kLongestCall = kMaxWait + absl::Seconds(10);
-
-}  // namespace
 
 grpc::ServerUnaryReactor* WorkerService::LeaseTasks(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* in,
@@ -74,11 +67,13 @@ void WorkerService::Ack(const runtime::Call& call, const pb::AckTaskRequest& req
     if (!task.ok()) return done(task.status());
     done(scheduler::ToProto(*task));
   };
-  parts_.acker.Ack({{request.task_id(), request.lease_token(), request.result()}}, call.deadline(),
-                   [this, done, show](const absl::StatusOr<std::vector<bool>>& held) {
-                     if (!held.ok()) return done(held.status());
-                     if (!parts_.executor.Submit(show)) done(runtime::QueueFullError());
-                   });
+  parts_.acker.Ack(
+      {{request.task_id(), request.lease_token(), request.result()}}, call.deadline(),
+      [this, id = request.task_id(), done, show](const absl::StatusOr<std::vector<bool>>& held) {
+        if (!held.ok()) return done(held.status());
+        parts_.end_watch.TasksEnded({id});
+        if (!parts_.executor.Submit(show)) done(runtime::QueueFullError());
+      });
 }
 
 grpc::ServerUnaryReactor* WorkerService::FailTask(grpc::CallbackServerContext* context,
@@ -106,6 +101,7 @@ absl::StatusOr<pb::Task> WorkerService::End(const runtime::Call& call, const Att
     parts_.dispatcher.TaskReady(task.queue, task.run_time - task.update_time);
   } else {
     parts_.dispatcher.TaskEnded(task.queue);
+    parts_.end_watch.TasksEnded({task.id});
   }
   return scheduler::ToProto(task);
 }

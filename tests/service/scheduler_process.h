@@ -37,8 +37,12 @@ namespace pb = ::parley::scheduler::v1;
 
 class SchedulerProcess {
  public:
-  explicit SchedulerProcess(const TempDatabase& database)
-      : dsn_(database.dsn()), pool_(database.dsn(), PoolOptions()), listener_(Listen(database)) {
+  explicit SchedulerProcess(const TempDatabase& database,
+                            absl::Duration end_look_interval = scheduler::EndWatch::kLookInterval)
+      : dsn_(database.dsn()),
+        pool_(database.dsn(), PoolOptions()),
+        end_watch_(tasks_, end_look_interval),
+        listener_(Listen(database)) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&scheduler_service_);
     builder.RegisterService(&worker_service_);
@@ -53,6 +57,7 @@ class SchedulerProcess {
   ~SchedulerProcess() {
     dispatcher_.Drain();
     hub_.Drain();
+    end_watch_.Drain();
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(5));
   }
 
@@ -82,6 +87,7 @@ class SchedulerProcess {
   db::TaskRepository tasks_{pool_};
   db::QueueRepository queues_{pool_};
   scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
+  scheduler::EndWatch end_watch_;
   db::TaskCreator creator_{dsn_, {}};
   db::KeyedTaskCreator keyed_creator_{pool_};
   db::TaskAcker acker_{
@@ -92,11 +98,11 @@ class SchedulerProcess {
   runtime::CallPipeline scheduler_calls_{CallOptions("parley.scheduler.v1.SchedulerService"),
                                          executor_};
   runtime::CallPipeline worker_calls_{CallOptions("parley.scheduler.v1.WorkerService"), executor_};
-  const scheduler::WorkerParts workers_ = {tasks_, acker_, dispatcher_, executor_};
+  const scheduler::WorkerParts workers_ = {tasks_, acker_, dispatcher_, end_watch_, executor_};
   scheduler::WorkHub hub_{workers_};
   scheduler::SchedulerService scheduler_service_{
       scheduler_calls_,
-      {tasks_, creator_, keyed_creator_, dispatcher_, executor_, "Europe/Berlin",
+      {tasks_, creator_, keyed_creator_, dispatcher_, end_watch_, executor_, "Europe/Berlin",
        [this] { hub_.Hint(); }}};
   scheduler::WorkerService worker_service_{worker_calls_, workers_, hub_};
   runtime::CallPipeline queue_calls_{CallOptions("parley.scheduler.v1.QueueService"), executor_};

@@ -22,6 +22,15 @@ SELECT {ShownTask}
 FROM all_tasks AS t
 WHERE t.id = :id::bigint;
 
+-- name: FindLive
+-- The primary key of one small table: cheap enough to be asked again and again.
+SELECT t.id FROM tasks AS t WHERE t.id = ANY(:ids::bigint[]);
+
+-- name: ReadTasks
+SELECT {ShownTask}
+FROM all_tasks AS t
+WHERE t.id = ANY(:ids::bigint[]);
+
 -- name: ListTasks
 -- The page is found in an index first; then it is cut so that the answer stays small. `found` tells
 -- how many rows the page had before the cut.
