@@ -29,6 +29,8 @@ LIBRARIES = (
     ("nlohmann/", "json"),
     ("spdlog/", "spdlog"),
     ("CLI/", "cli11"),
+    ("hiredis/", "hiredis"),
+    ("amqp", "rabbitmq"),
 )
 # Headers of C and POSIX have a dot or a folder, those of C++ neither.
 SYSTEM = re.compile(r"(sys|netinet|arpa|net)/[a-z_]+\.h|[a-z_]+\.h")
@@ -51,6 +53,8 @@ ROOMS = {
         {"base", "db/model", "db/core", "db/repository", "services/runtime"},
         {"system"},
     ),
+    # Celery's wire formats and brokers; it knows the tasks as such, and neither services nor database.
+    "services/celery": ({"base", "db/model"}, {"json", "hiredis", "rabbitmq", "system"}),
     "services/jobs convert": (
         {"services/jobs", "base", "db/model", "services/runtime"},
         {"protobuf", "proto"},
