@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "db/model/queue_target.h"
 #include "db/model/task.h"
 
 namespace parley {
@@ -24,6 +25,7 @@ struct QueueSettings {
   std::int32_t max_running = 0;          // 0: no limit
   std::int32_t max_running_per_key = 0;  // of tasks with the same concurrency_key; 0: no limit
   std::optional<RateLimit> rate_limit;
+  std::optional<QueueTarget> target;  // absent: workers come for the tasks
 
   bool operator==(const QueueSettings&) const = default;
 };
@@ -46,6 +48,7 @@ struct QueueChange {
   std::optional<std::int32_t> max_running;
   std::optional<std::int32_t> max_running_per_key;
   std::optional<std::optional<RateLimit>> rate_limit;
+  std::optional<std::optional<QueueTarget>> target;
 };
 
 struct QueueStats {

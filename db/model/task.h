@@ -105,6 +105,10 @@ struct Task {
   std::optional<Firing> firing;
 };
 
+// The tokens of leases that pushers hold begin so ("push" in ASCII), so that what they have claimed
+// can be told from what workers have. 96 bits of them are random.
+inline constexpr char kPushTokenPrefix[] = "70757368";
+
 // What a worker shows to end or extend its lease.
 struct LeaseKey {
   std::int64_t task_id = 0;

@@ -12,6 +12,7 @@
 #include "db/repository/columns.h"
 #include "db/repository/paging.h"
 #include "db/repository/queue_rows.h"
+#include "db/repository/queue_target_json.h"
 #include "db/repository/request_log.h"
 #include "db/repository/statements.h"
 #include "db/repository/task_rows.h"
@@ -37,6 +38,8 @@ std::vector<Bind> QueueBinds(const Queue& queue) {
     rate = absl::StrFormat("%.17g", settings.rate_limit->rate);
     burst = settings.rate_limit->burst;
   }
+  std::optional<std::string> target;
+  if (settings.target) target = ToJson(*settings.target);
   return {{"name", queue.name},
           {"max_attempts", settings.max_attempts},
           {"retry", ToJson(settings.retry)},
@@ -45,7 +48,8 @@ std::vector<Bind> QueueBinds(const Queue& queue) {
           {"rate", rate},
           {"burst", burst},
           {"paused", queue.pause_time.has_value()},
-          {"pause_note", queue.pause_note}};
+          {"pause_note", queue.pause_note},
+          {"target", target}};
 }
 
 absl::StatusOr<Queue> Read(Session& session, absl::string_view name) {
@@ -71,6 +75,7 @@ void Apply(const QueueChange& change, QueueSettings& settings) {
   if (change.max_running) settings.max_running = *change.max_running;
   if (change.max_running_per_key) settings.max_running_per_key = *change.max_running_per_key;
   if (change.rate_limit) settings.rate_limit = *change.rate_limit;
+  if (change.target) settings.target = *change.target;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "db/model/queue.h"
 #include "db/repository/columns.h"
+#include "db/repository/queue_target_json.h"
 #include "db/repository/task_rows.h"
 
 namespace parley::db {
@@ -31,6 +32,11 @@ inline Queue QueueFromRow(const soci::values& row) {
   queue.settings.max_running_per_key = row.get<int>("max_running_per_key");
   if (row.get_indicator("rate") != soci::i_null) {
     queue.settings.rate_limit = {.rate = row.get<double>("rate"), .burst = row.get<int>("burst")};
+  }
+  if (const auto json = OptionalTextColumn(row, "target")) {
+    absl::StatusOr<QueueTarget> target = QueueTargetFromJson(*json);
+    if (!target.ok()) throw soci::soci_error(std::string(target.status().message()));
+    queue.settings.target = *std::move(target);
   }
   queue.pause_time = OptionalTimeColumn(row, "pause_us");
   queue.pause_note = row.get<std::string>("pause_note");

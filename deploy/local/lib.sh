@@ -25,6 +25,9 @@ PACKAGES_POSTGRESQL=(postgresql-15)
 PACKAGES_CLANG=(clang-14 libclang-rt-14-dev llvm-14)
 # shellcheck disable=SC2034
 PACKAGES_PYTHON=(python3 python3-grpcio python3-protobuf)
+# What the tests of push targets hand tasks to.
+# shellcheck disable=SC2034
+PACKAGES_CELERY=(redis-server rabbitmq-server python3-celery python3-redis)
 
 # ---- Telling what happens --------------------------------------------------------------------
 
@@ -82,6 +85,17 @@ need_packages() {
     as_root mkdir -p "${dropin%/*}"
     echo 'create_main_cluster = false' | as_root tee "$dropin" >/dev/null
   fi
+  # These would be started now and at every boot; who wants one here starts one of its own.
+  local server servers=() policy=/usr/sbin/policy-rc.d
+  for server in redis-server rabbitmq-server; do
+    [[ " ${missing[*]} " != *" $server "* ]] || servers+=("$server")
+  done
+  if [[ ${#servers[@]} -eq 0 || -e $policy ]]; then
+    policy=
+  else
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
   local log rc=0
   log=$(mktemp)
   {
@@ -90,6 +104,10 @@ need_packages() {
         install --no-install-recommends "${missing[@]}"
   } </dev/null 2>&1 | package_progress "$log" || rc=1
   [[ $guard == no ]] || as_root rm -f "$dropin"
+  [[ -z $policy ]] || as_root rm -f "$policy"
+  if [[ ${#servers[@]} -gt 0 && -d /run/systemd/system ]]; then
+    as_root systemctl --quiet disable "${servers[@]}" || true
+  fi
   if [[ $rc -ne 0 ]]; then
     tail -n 25 "$log" >&2
     rm -f "$log"

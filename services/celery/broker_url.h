@@ -18,6 +18,8 @@ struct BrokerUrl {
   std::string password;       // a secret
   std::int32_t database = 0;  // of Redis
   std::string vhost = "/";    // of RabbitMQ
+
+  bool operator==(const BrokerUrl&) const = default;
 };
 
 // redis://[[user]:password@]host[:6379][/database] or amqp://[user:password@]host[:5672][/vhost];

@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<bool>> HandoffLedger::Enter(const std::vector<std::st
   for (const std::string& key : keys) {
     commands.push_back({"SET", key, "sent", "NX", "EX", Seconds(kKeepHandoff)});
   }
-  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, RunAll(redis_, commands));
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, RunAll(*redis_, commands));
   std::vector<bool> entered;
   for (const RedisReply& reply : replies) entered.push_back(reply.text.has_value());
   return entered;
@@ -40,7 +40,7 @@ absl::StatusOr<std::vector<bool>> HandoffLedger::Withdraw(const std::vector<std:
     commands.push_back({"SET", key, "withdrawn", "NX", "EX", Seconds(kKeepHandoff)});
     commands.push_back({"GET", key});
   }
-  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, RunAll(redis_, commands));
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, RunAll(*redis_, commands));
   std::vector<bool> sent;
   for (std::size_t i = 1; i < replies.size(); i += 2) {
     // A key that has vanished meanwhile was settled: what it named has been sent.
@@ -52,7 +52,7 @@ absl::StatusOr<std::vector<bool>> HandoffLedger::Withdraw(const std::vector<std:
 absl::Status HandoffLedger::Settle(const std::vector<std::string>& keys, absl::Duration keep) {
   std::vector<RedisConnection::Command> commands;
   for (const std::string& key : keys) commands.push_back({"EXPIRE", key, Seconds(keep)});
-  return RunAll(redis_, commands).status();
+  return RunAll(*redis_, commands).status();
 }
 
 }  // namespace parley::celery

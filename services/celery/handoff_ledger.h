@@ -1,7 +1,9 @@
 // On Redis, what was handed over, so that it is not handed over twice.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,7 +23,7 @@ namespace parley::celery {
 // Belongs to one thread at a time. All return UNAVAILABLE if Redis does not do what it is told.
 class HandoffLedger {
  public:
-  explicit HandoffLedger(BrokerUrl url) : redis_(std::move(url)) {}
+  explicit HandoffLedger(std::shared_ptr<RedisConnection> redis) : redis_(std::move(redis)) {}
 
   // For each key, whether it may be handed over: it was neither entered nor withdrawn before.
   absl::StatusOr<std::vector<bool>> Enter(const std::vector<std::string>& keys);
@@ -32,7 +34,7 @@ class HandoffLedger {
   absl::Status Settle(const std::vector<std::string>& keys, absl::Duration keep);
 
  private:
-  RedisConnection redis_;
+  const std::shared_ptr<RedisConnection> redis_;
 };
 
 // How long a key is kept, longer than anybody may hold a lease of which it tells.

@@ -86,9 +86,8 @@ class Properties {
 
 }  // namespace
 
-RabbitBroker::RabbitBroker(BrokerUrl url, std::optional<BrokerUrl> ledger) : url_(std::move(url)) {
-  if (ledger.has_value()) ledger_.emplace(*std::move(ledger));
-}
+RabbitBroker::RabbitBroker(BrokerUrl url, std::optional<HandoffLedger> ledger)
+    : url_(std::move(url)), ledger_(std::move(ledger)) {}
 
 absl::Status RabbitBroker::Open(const std::string& queue) {
   PARLEY_ASSIGN_OR_RETURN(std::unique_ptr<RabbitChannel> channel, RabbitChannel::Open(url_));
@@ -101,10 +100,12 @@ absl::Status RabbitBroker::Open(const std::string& queue) {
 }
 
 absl::Status RabbitBroker::Check(const std::string& queue) {
-  if (channel_ != nullptr && absl::Now() < used_at_ + kFresh) return absl::OkStatus();
-  if (channel_ != nullptr && channel_->FindQueue(queue).ok()) {
-    used_at_ = absl::Now();
-    return absl::OkStatus();
+  if (channel_ != nullptr && channel_->LooksAlive()) {
+    if (absl::Now() < used_at_ + kFresh) return absl::OkStatus();
+    if (channel_->FindQueue(queue).ok()) {
+      used_at_ = absl::Now();
+      return absl::OkStatus();
+    }
   }
   channel_.reset();
   return Open(queue);

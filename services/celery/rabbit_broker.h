@@ -20,7 +20,7 @@ class RabbitBroker final : public Broker {
  public:
   // With a `ledger`, what is handed over is entered there first: then a hand-off that was entered
   // may have happened, or be lost; one that was not, has not happened.
-  RabbitBroker(BrokerUrl url, std::optional<BrokerUrl> ledger);
+  RabbitBroker(BrokerUrl url, std::optional<HandoffLedger> ledger);
 
   absl::Status Check(const std::string& queue) override;
   // kNotTaken too for what RabbitMQ returns or refuses: the queue is gone, or full.

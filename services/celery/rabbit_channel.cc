@@ -100,6 +100,13 @@ absl::Status RabbitChannel::StatusOfReply() const {
   }
 }
 
+bool RabbitChannel::LooksAlive() {
+  timeval no_time = {};
+  amqp_frame_t frame;
+  // It has nothing to say while nothing is published, but for a farewell.
+  return amqp_simple_wait_frame_noblock(connection_, &frame, &no_time) == AMQP_STATUS_TIMEOUT;
+}
+
 absl::Status RabbitChannel::SelectConfirms() {
   amqp_confirm_select(connection_, kChannel);
   return StatusOfReply();

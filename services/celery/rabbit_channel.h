@@ -25,6 +25,9 @@ class RabbitChannel {
   RabbitChannel(const RabbitChannel&) = delete;
   RabbitChannel& operator=(const RabbitChannel&) = delete;
 
+  // Whether RabbitMQ has not hung up, as far as can be told without asking it.
+  bool LooksAlive();
+
   // From now on RabbitMQ confirms what is published, counting from 1.
   absl::Status SelectConfirms();
   // Passively: nothing is created, and how they were declared does not matter.

@@ -34,14 +34,6 @@ HandoffOutcome OutcomeOf(const RedisReply& reply) {
 
 }  // namespace
 
-absl::Status RedisBroker::Check(const std::string& /*queue*/) {
-  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, redis_.Run({{"PING"}}));
-  if (replies.front().is_error) {
-    return absl::UnavailableError(absl::StrCat("Redis: ", *replies.front().text));
-  }
-  return absl::OkStatus();
-}
-
 std::vector<HandoffOutcome> RedisBroker::Push(const std::vector<Handoff>& handoffs) {
   std::vector<RedisConnection::Command> commands;
   for (const Handoff& handoff : handoffs) {
@@ -51,11 +43,11 @@ std::vector<HandoffOutcome> RedisBroker::Push(const std::vector<Handoff>& handof
                         absl::StrCat(absl::ToInt64Seconds(kKeepHandoff))});
   }
   // A connection that was idle may be gone without a word: that alone is no reason to doubt.
-  auto replies = redis_.Run(commands);
-  bool sent = redis_.has_sent();
+  auto replies = redis_->Run(commands);
+  bool sent = redis_->has_sent();
   if (!replies.ok()) {
-    replies = redis_.Run(commands);
-    sent = sent || redis_.has_sent();
+    replies = redis_->Run(commands);
+    sent = sent || redis_->has_sent();
   }
   std::vector<HandoffOutcome> outcomes;
   outcomes.reserve(handoffs.size());
@@ -73,8 +65,8 @@ std::vector<HandoffOutcome> RedisBroker::Push(const std::vector<Handoff>& handof
 absl::Status RedisBroker::Revoke(const std::string& id) {
   // Fanout exchanges of kombu's are channels, which have the number of the database in their names.
   return redis_
-      .Run({{"PUBLISH", absl::StrCat("/", database_, ".celery.pidbox"),
-             RedisRevokeEnvelope(id, NewDeliveryTag())}})
+      ->Run({{"PUBLISH", absl::StrCat("/", redis_->database(), ".celery.pidbox"),
+              RedisRevokeEnvelope(id, NewDeliveryTag())}})
       .status();
 }
 

@@ -1,7 +1,9 @@
 // Redis as Celery's broker.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "services/celery/broker.h"
@@ -13,16 +15,15 @@ namespace parley::celery {
 // what is in doubt can be found out there.
 class RedisBroker final : public Broker {
  public:
-  explicit RedisBroker(BrokerUrl url) : database_(url.database), redis_(std::move(url)) {}
+  explicit RedisBroker(std::shared_ptr<RedisConnection> redis) : redis_(std::move(redis)) {}
 
-  absl::Status Check(const std::string& queue) override;
+  absl::Status Check(const std::string& /*queue*/) override { return redis_->Ping(); }
   // Sends all in one go; if the connection is lost meanwhile, once more on another one.
   std::vector<HandoffOutcome> Push(const std::vector<Handoff>& handoffs) override;
   absl::Status Revoke(const std::string& id) override;
 
  private:
-  const std::int32_t database_;
-  RedisConnection redis_;
+  const std::shared_ptr<RedisConnection> redis_;
 };
 
 }  // namespace parley::celery

@@ -55,6 +55,11 @@ absl::StatusOr<std::vector<RedisReply>> RedisConnection::Run(const std::vector<C
   return replies;
 }
 
+absl::Status RedisConnection::Ping() {
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, Run({{"PING"}}));
+  return replies.front().is_error ? Lost(*replies.front().text) : absl::OkStatus();
+}
+
 absl::Status RedisConnection::Connect() {
   context_.reset(
       redisConnectWithTimeout(url_.host.c_str(), url_.port, absl::ToTimeval(kConnectPatience)));

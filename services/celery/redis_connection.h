@@ -38,6 +38,11 @@ class RedisConnection {
   // been executed. An answer that is an error is an answer.
   absl::StatusOr<std::vector<RedisReply>> Run(const std::vector<Command>& commands);
 
+  // OK: it answers.
+  absl::Status Ping();
+
+  std::int32_t database() const { return url_.database; }
+
   // Whether the last Run has sent anything. If it has not, nothing was executed.
   bool has_sent() const { return has_sent_; }
 

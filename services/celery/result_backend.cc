@@ -91,7 +91,7 @@ absl::StatusOr<std::vector<std::optional<CeleryResult>>> ResultBackend::Read(
     const std::size_t end = std::min(begin + kReadAtOnce, ids.size());
     RedisConnection::Command command = {"MGET"};
     for (std::size_t i = begin; i < end; ++i) command.push_back(KeyOf(ids[i]));
-    PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, redis_.Run({command}));
+    PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, redis_->Run({command}));
     const RedisReply& reply = replies.front();
     if (reply.is_error || reply.items.size() != end - begin) {
       return absl::UnavailableError(absl::StrCat("Redis: ", reply.text.value_or("no array")));
@@ -106,7 +106,7 @@ absl::StatusOr<std::vector<std::optional<CeleryResult>>> ResultBackend::Read(
 absl::Status ResultBackend::Forget(const std::vector<std::string>& ids) {
   RedisConnection::Command command = {"DEL"};
   for (const std::string& id : ids) command.push_back(KeyOf(id));
-  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, redis_.Run({command}));
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, redis_->Run({command}));
   if (replies.front().is_error) {
     return absl::UnavailableError(absl::StrCat("Redis: ", *replies.front().text));
   }

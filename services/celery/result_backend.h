@@ -1,8 +1,10 @@
 // What Celery's workers write down about what they did, on Redis.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,7 +37,10 @@ std::optional<CeleryResult> ParseResult(absl::string_view record);
 // Belongs to one thread at a time. Returns UNAVAILABLE if Redis does not do what it is told.
 class ResultBackend {
  public:
-  explicit ResultBackend(BrokerUrl url) : redis_(std::move(url)) {}
+  explicit ResultBackend(std::shared_ptr<RedisConnection> redis) : redis_(std::move(redis)) {}
+
+  // OK: Redis answers.
+  absl::Status Check() { return redis_->Ping(); }
 
   // For each task, what became of it; nullopt: it has not ended, as far as is known.
   absl::StatusOr<std::vector<std::optional<CeleryResult>>> Read(
@@ -45,7 +50,7 @@ class ResultBackend {
   absl::Status Forget(const std::vector<std::string>& ids);
 
  private:
-  RedisConnection redis_;
+  const std::shared_ptr<RedisConnection> redis_;
 };
 
 }  // namespace parley::celery

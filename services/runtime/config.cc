@@ -168,11 +168,14 @@ Config ParseConfigOrExit(int argc, char** argv, absl::string_view program,
                        .environment = option.environment,
                        .help = option.help,
                        .value = *option.value,
-                       .check = [&option](const std::string& text) {
-                         return option.is_valid(text)
-                                    ? std::string()
-                                    : absl::StrCat("'", text, "' is not: ", option.help);
-                       }});
+                       .check =
+                           [&option](const std::string& text) {
+                             if (option.secret_complaint) return option.secret_complaint(text);
+                             return option.is_valid(text)
+                                        ? std::string()
+                                        : absl::StrCat("'", text, "' is not: ", option.help);
+                           },
+                       .is_secret = option.secret_complaint != nullptr});
   }
   CLI::App app("Flags win over environment variables, those over defaults.", std::string(program));
   for (Option& option : options) Register(app, option);

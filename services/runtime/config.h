@@ -33,6 +33,9 @@ struct ExtraOption {
   std::string help;
   std::string* value;                                // holds the default; receives the value
   std::function<bool(const std::string&)> is_valid;  // asked about what was given
+  // Of one that is a secret, and so is never shown: what is wrong with it, or nothing. Asked
+  // instead of is_valid, and repeats nothing of it.
+  std::function<std::string(const std::string&)> secret_complaint = {};
 };
 
 // Parses the command line and the environment. --help prints the table and --print-config the

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -25,6 +26,14 @@ constexpr absl::Duration kAfterLostRace = absl::Milliseconds(5);
 constexpr absl::Duration kDatabasePatience = absl::Seconds(5);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
+
+std::string NewLeaseToken(LeaseDemand::Holder holder) {
+  std::string token = NewRandomToken();
+  if (holder == LeaseDemand::Holder::kPusher) {
+    token.replace(0, std::strlen(kPushTokenPrefix), kPushTokenPrefix);
+  }
+  return token;
+}
 
 }  // namespace
 
@@ -214,7 +223,7 @@ void Dispatcher::Serve(WaitingRoom::Turn turn) {
 
 absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waiter>& waiters) {
   const absl::Duration lease_duration = waiters.front().demand.lease_duration;
-  const std::string token = NewRandomToken();
+  const std::string token = NewLeaseToken(waiters.front().demand.holder);
   std::int32_t max_tasks = 0;
   for (const Waiter& waiter : waiters) max_tasks += waiter.demand.max_tasks;
   const absl::Time asked = absl::Now();

@@ -10,6 +10,7 @@
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
 #include "db/repository/keyed_task_creator.h"
+#include "db/repository/push_repository.h"
 #include "db/repository/queue_repository.h"
 #include "db/repository/task_acker.h"
 #include "db/repository/task_creator.h"
@@ -21,6 +22,8 @@
 #include "services/runtime/log.h"
 #include "services/scheduler/dispatcher.h"
 #include "services/scheduler/end_watch.h"
+#include "services/scheduler/push/push_hub.h"
+#include "services/scheduler/push/push_targets.h"
 #include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
 #include "services/scheduler/scheduler_service.h"
@@ -39,20 +42,29 @@ int main(int argc, char** argv) {
   runtime::BlockTerminationSignals();
   std::string time_zone = "UTC";
   std::string history_days = "14";
+  std::string targets;
   const runtime::Config config = runtime::ParseConfigOrExit(
       argc, argv, "parley-schedulerd", "127.0.0.1:50053",
       {{"time-zone", "TZ", "IANA zone of local times that name none", &time_zone, IsKnownTimeZone},
        {"history-days", "PARLEY_HISTORY_DAYS",
         "for how many days tasks are kept that have succeeded, expired or been cancelled, 1 to "
         "3650; the same for every parley-schedulerd of a database",
-        &history_days, scheduler::IsHistoryDays}});
+        &history_days, scheduler::IsHistoryDays},
+       {.flag = "targets",
+        .environment = "PARLEY_TARGETS",
+        .help = "where queues may be pushed to: name=url ..., with a url of grpc://host:port, "
+                "redis://... or amqp://..., the last two with ;results=redis://... if need be",
+        .value = &targets,
+        .secret_complaint = [](const std::string& text) {
+          return std::string(scheduler::ParsePushTargets(text).status().message());
+        }}});
   runtime::InitLog("parley-schedulerd", config.log_level);
 
-  // A connection for each thread that works on calls, the dispatcher (its
-  // notifications), the hub, the reaper, the watch for tasks that end, the health probe.
+  // A connection for each thread that works on calls, the dispatcher (its notifications), the hub,
+  // the reaper, the watch for tasks that end, the health probe, and two that pushers share.
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
-                                    .connections = config.workers + 5,
+                                    .connections = config.workers + 7,
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
@@ -96,6 +108,14 @@ int main(int argc, char** argv) {
                                           .end_watch = end_watch,
                                           .executor = executor};
   scheduler::WorkHub hub(workers);
+  db::PushRepository pushes(**pool);
+  const scheduler::PushTargets push_targets = *scheduler::ParsePushTargets(targets);
+  scheduler::PushHub push_hub({.tasks = tasks,
+                               .pushes = pushes,
+                               .acker = acker,
+                               .dispatcher = dispatcher,
+                               .end_watch = end_watch},
+                              push_targets, config.drain_grace);
   scheduler::SchedulerService scheduler_service(scheduler_calls,
                                                 {.tasks = tasks,
                                                  .creator = creator,
@@ -106,7 +126,10 @@ int main(int argc, char** argv) {
                                                  .default_zone = time_zone,
                                                  .on_cancel_requested = [&] { hub.Hint(); }});
   scheduler::WorkerService worker_service(worker_calls, workers, hub);
-  scheduler::QueueService queue_service(queue_calls, queues, dispatcher);
+  scheduler::QueueService queue_service(queue_calls, {.queues = queues,
+                                                      .dispatcher = dispatcher,
+                                                      .targets = push_targets,
+                                                      .on_change = [&] { push_hub.Hint(); }});
 
   return runtime::Host({.listen = config.listen,
                         .drain_delay = config.drain_delay,

@@ -8,13 +8,14 @@
 #include "absl/strings/str_format.h"
 #include "base/fingerprint.h"
 #include "services/runtime/wire.h"
+#include "services/scheduler/push/queue_target_convert.h"
 #include "services/scheduler/task_convert.h"
 
 namespace parley::scheduler {
 namespace {
 
-const std::vector<std::string> kSettings = {"max_attempts", "retry_policy", "max_running",
-                                            "max_running_per_key", "rate_limit"};
+const std::vector<std::string> kSettings = {"max_attempts",        "retry_policy", "max_running",
+                                            "max_running_per_key", "rate_limit",   "target"};
 
 }  // namespace
 
@@ -30,6 +31,7 @@ pb::Queue ToProto(const Queue& queue) {
     result.mutable_rate_limit()->set_rate(settings.rate_limit->rate);
     result.mutable_rate_limit()->set_burst(settings.rate_limit->burst);
   }
+  if (settings.target) *result.mutable_target() = ToProto(*settings.target);
   if (queue.pause_time) *result.mutable_pause_time() = runtime::ToTimestamp(*queue.pause_time);
   result.set_pause_note(queue.pause_note);
   if (queue.create_time) *result.mutable_create_time() = runtime::ToTimestamp(*queue.create_time);
@@ -71,6 +73,7 @@ QueueSettings SettingsFromProto(const pb::Queue& queue, Violations& violations) 
   if (queue.has_rate_limit()) {
     settings.rate_limit = {.rate = queue.rate_limit().rate(), .burst = queue.rate_limit().burst()};
   }
+  if (queue.has_target()) settings.target = FromProto(queue.target(), violations);
   return settings;
 }
 
@@ -82,6 +85,7 @@ QueueUpdate FromProto(const pb::UpdateQueueRequest& request, Violations& violati
   if (queue.max_running() != 0) populated.emplace_back("max_running");
   if (queue.max_running_per_key() != 0) populated.emplace_back("max_running_per_key");
   if (queue.has_rate_limit()) populated.emplace_back("rate_limit");
+  if (queue.has_target()) populated.emplace_back("target");
   QueueUpdate update;
   update.fields =
       runtime::FieldsToUpdate(request.has_update_mask() ? &request.update_mask() : nullptr,
@@ -93,6 +97,7 @@ QueueUpdate FromProto(const pb::UpdateQueueRequest& request, Violations& violati
   if (!update.fields.contains("max_running")) named.clear_max_running();
   if (!update.fields.contains("max_running_per_key")) named.clear_max_running_per_key();
   if (!update.fields.contains("rate_limit")) named.clear_rate_limit();
+  if (!update.fields.contains("target")) named.clear_target();
   update.settings = SettingsFromProto(named, violations);
   return update;
 }
@@ -107,6 +112,7 @@ QueueChange ChangeOf(const QueueUpdate& update) {
     change.max_running_per_key = settings.max_running_per_key;
   }
   if (update.fields.contains("rate_limit")) change.rate_limit = settings.rate_limit;
+  if (update.fields.contains("target")) change.target = settings.target;
   return change;
 }
 
@@ -117,7 +123,7 @@ std::string FingerprintOf(const pb::CreateQueueRequest& request) {
                                            : std::string();
   return Fingerprint({"CreateQueue", queue.name(), absl::StrCat(queue.max_attempts()),
                       ToText(queue.retry_policy()), absl::StrCat(queue.max_running()),
-                      absl::StrCat(queue.max_running_per_key()), rate});
+                      absl::StrCat(queue.max_running_per_key()), rate, ToText(queue.target())});
 }
 
 }  // namespace parley::scheduler

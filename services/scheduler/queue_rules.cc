@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "base/text.h"
+#include "services/scheduler/push/push_rules.h"
 #include "services/scheduler/task_rules.h"
 
 namespace parley::scheduler {
@@ -52,6 +53,7 @@ void PrepareQueueSettings(QueueSettings& settings, Violations& violations) {
   violations.SetPrefix("");
   CheckRunningLimit("queue.max_running", settings.max_running, violations);
   CheckRunningLimit("queue.max_running_per_key", settings.max_running_per_key, violations);
+  if (settings.target) CheckQueueTarget(*settings.target, violations);
   if (!settings.rate_limit) return;
   RateLimit& limit = *settings.rate_limit;
   // Negated, so that what is no number is refused too.

@@ -23,8 +23,20 @@ constexpr absl::Duration kPurgeMargin = absl::Milliseconds(300);
 
 absl::StatusOr<pb::Queue> QueueService::Changed(const absl::StatusOr<Queue>& queue) {
   if (!queue.ok()) return queue.status();
-  dispatcher_.QueueChanged(queue->name);
+  parts_.dispatcher.QueueChanged(queue->name);
+  parts_.on_change();
   return ToProto(*queue);
+}
+
+void QueueService::CheckTarget(const pb::QueueTarget& wanted, const QueueSettings& settings,
+                               Violations& violations) const {
+  // What is missing has been said.
+  if (!settings.target || wanted.name().empty() ||
+      wanted.delivery_case() == pb::QueueTarget::DELIVERY_NOT_SET) {
+    return;
+  }
+  const absl::Status status = CheckDeliverable(parts_.targets, *settings.target);
+  if (!status.ok()) violations.Add("queue.target.name", status.message());
 }
 
 grpc::ServerUnaryReactor* QueueService::CreateQueue(Context* context, const Bytes* in, Bytes* out) {
@@ -43,11 +55,12 @@ absl::StatusOr<pb::Queue> QueueService::Create(const runtime::Call& call,
   params.name = request.queue().name();
   params.settings = SettingsFromProto(request.queue(), violations);
   PrepareQueueSettings(params.settings, violations);
+  CheckTarget(request.queue().target(), params.settings, violations);
   CheckRequestId(request.request_id(), violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   params.request_id = request.request_id();
   params.fingerprint = FingerprintOf(request);
-  return Changed(queues_.Create(params, call.deadline()));
+  return Changed(parts_.queues.Create(params, call.deadline()));
 }
 
 grpc::ServerUnaryReactor* QueueService::GetQueue(Context* context, const Bytes* in, Bytes* out) {
@@ -58,7 +71,8 @@ grpc::ServerUnaryReactor* QueueService::GetQueue(Context* context, const Bytes* 
         Violations violations;
         CheckQueue("queue", request.queue(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        PARLEY_ASSIGN_OR_RETURN(const Queue queue, queues_.Get(request.queue(), call.deadline()));
+        PARLEY_ASSIGN_OR_RETURN(const Queue queue,
+                                parts_.queues.Get(request.queue(), call.deadline()));
         return ToProto(queue);
       });
 }
@@ -78,8 +92,9 @@ absl::StatusOr<pb::ListQueuesResponse> QueueService::List(const runtime::Call& c
   const runtime::PageRequest page = runtime::CheckPage(
       {request.limit(), request.offset(), request.page_token()}, binding, {}, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(const auto queues,
-                          queues_.List({page.limit, page.offset, page.position}, call.deadline()));
+  PARLEY_ASSIGN_OR_RETURN(
+      const auto queues,
+      parts_.queues.List({page.limit, page.offset, page.position}, call.deadline()));
   pb::ListQueuesResponse response;
   for (const Queue& queue : queues.rows) *response.add_queues() = ToProto(queue);
   if (queues.next) response.set_next_page_token(runtime::EncodePageToken(binding, *queues.next));
@@ -100,11 +115,12 @@ absl::StatusOr<pb::Queue> QueueService::Update(const runtime::Call& call,
   CheckOpenQueue("queue.name", request.queue().name(), violations);
   QueueUpdate update = FromProto(request, violations);
   PrepareQueueSettings(update.settings, violations);
+  CheckTarget(request.queue().target(), update.settings, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  return Changed(queues_.Update({.name = request.queue().name(),
-                                 .change = ChangeOf(update),
-                                 .version = runtime::VersionFromEtag(request.queue().etag())},
-                                call.deadline()));
+  return Changed(parts_.queues.Update({.name = request.queue().name(),
+                                       .change = ChangeOf(update),
+                                       .version = runtime::VersionFromEtag(request.queue().etag())},
+                                      call.deadline()));
 }
 
 grpc::ServerUnaryReactor* QueueService::PauseQueue(Context* context, const Bytes* in, Bytes* out) {
@@ -116,7 +132,7 @@ grpc::ServerUnaryReactor* QueueService::PauseQueue(Context* context, const Bytes
         CheckOpenQueue("queue", request.queue(), violations);
         CheckPauseNote(request.note(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        return Changed(queues_.Pause(request.queue(), request.note(), call.deadline()));
+        return Changed(parts_.queues.Pause(request.queue(), request.note(), call.deadline()));
       });
 }
 
@@ -128,7 +144,7 @@ grpc::ServerUnaryReactor* QueueService::ResumeQueue(Context* context, const Byte
         Violations violations;
         CheckOpenQueue("queue", request.queue(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-        return Changed(queues_.Resume(request.queue(), call.deadline()));
+        return Changed(parts_.queues.Resume(request.queue(), call.deadline()));
       });
 }
 
@@ -146,11 +162,11 @@ absl::StatusOr<pb::PurgeQueueResponse> QueueService::Purge(const runtime::Call& 
   CheckOpenQueue("queue", request.queue(), violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   db::QueueRepository::PurgeParams params = {.name = request.queue(), .max_tasks = kPurgeBatch};
-  PARLEY_ASSIGN_OR_RETURN(params.up_to, queues_.GetLastTaskId(call.deadline()));
+  PARLEY_ASSIGN_OR_RETURN(params.up_to, parts_.queues.GetLastTaskId(call.deadline()));
   pb::PurgeQueueResponse response;
   do {
     PARLEY_RETURN_IF_ERROR(call.CheckAlive());
-    PARLEY_ASSIGN_OR_RETURN(const auto purged, queues_.Purge(params, call.deadline()));
+    PARLEY_ASSIGN_OR_RETURN(const auto purged, parts_.queues.Purge(params, call.deadline()));
     response.set_task_count(response.task_count() + purged.count);
     response.set_done(purged.last_id == 0);
     params.after = purged.last_id;
@@ -168,7 +184,7 @@ grpc::ServerUnaryReactor* QueueService::GetQueueStats(Context* context, const By
         CheckQueue("queue", request.queue(), violations);
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
         PARLEY_ASSIGN_OR_RETURN(const QueueStats stats,
-                                queues_.GetStats(request.queue(), call.deadline()));
+                                parts_.queues.GetStats(request.queue(), call.deadline()));
         return ToProto(request.queue(), stats);
       });
 }

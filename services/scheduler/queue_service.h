@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -12,6 +13,7 @@
 #include "parley/scheduler/v1/queue_service.grpc.pb.h"
 #include "services/runtime/call.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/push/push_targets.h"
 #include "services/scheduler/queue_convert.h"
 
 namespace parley::scheduler {
@@ -28,9 +30,15 @@ class QueueService final
                                  pb::QueueService::WithRawCallbackMethod_PurgeQueue,
                                  pb::QueueService::WithRawCallbackMethod_GetQueueStats>::type {
  public:
-  // All must outlive the service.
-  QueueService(runtime::CallPipeline& calls, db::QueueRepository& queues, Dispatcher& dispatcher)
-      : calls_(calls), queues_(queues), dispatcher_(dispatcher) {}
+  // What the service needs. All must outlive it.
+  struct Parts {
+    db::QueueRepository& queues;
+    Dispatcher& dispatcher;
+    PushTargets targets;                      // what queues may be pushed to
+    std::function<void()> on_change = [] {};  // settings of a queue may have changed
+  };
+  QueueService(runtime::CallPipeline& calls, Parts parts)
+      : calls_(calls), parts_(std::move(parts)) {}
 
   using Reactor = grpc::ServerUnaryReactor;
   using Context = grpc::CallbackServerContext;
@@ -53,12 +61,14 @@ class QueueService final
                                    const pb::UpdateQueueRequest& request);
   absl::StatusOr<pb::PurgeQueueResponse> Purge(const runtime::Call& call,
                                                const pb::PurgeQueueRequest& request);
+  // Whether this server could push to the target that a queue is to get.
+  void CheckTarget(const pb::QueueTarget& wanted, const QueueSettings& settings,
+                   Violations& violations) const;
   // Tells who waits for tasks of the queue, if it has changed.
   absl::StatusOr<pb::Queue> Changed(const absl::StatusOr<Queue>& queue);
 
   runtime::CallPipeline& calls_;
-  db::QueueRepository& queues_;
-  Dispatcher& dispatcher_;
+  const Parts parts_;
 };
 
 }  // namespace parley::scheduler

@@ -67,8 +67,9 @@ WaitingRoom::Turn WaitingRoom::TakeDue(absl::Time now, std::int32_t max_tasks) {
     const LeaseDemand& demand = waiter->demand;
     if (!taken.empty()) {
       const LeaseDemand& first = taken.front().demand;
-      const bool alike =
-          demand.queues == first.queues && demand.lease_duration == first.lease_duration;
+      const bool alike = demand.queues == first.queues &&
+                         demand.lease_duration == first.lease_duration &&
+                         demand.holder == first.holder;
       if (!alike || demand.max_tasks > max_tasks) continue;
     }
     max_tasks -= demand.max_tasks;

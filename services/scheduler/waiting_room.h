@@ -25,11 +25,13 @@ struct LeasedTasks {
   absl::Duration lease_left;  // at least so long, from the moment this was made
 };
 
-// A worker's call for tasks.
+// A worker's call for tasks, or a pusher's.
 struct LeaseDemand {
+  enum class Holder { kWorker, kPusher };
   std::vector<std::string> queues;  // no queue twice
   std::int32_t max_tasks = 1;
   absl::Duration lease_duration;
+  Holder holder = Holder::kWorker;
   absl::Time give_up;                         // answered by then, if need be with nothing
   std::function<absl::Status()> check_alive;  // not OK: the caller has left
   std::function<void(absl::StatusOr<LeasedTasks>)> done;  // called once, on any thread

@@ -78,6 +78,8 @@ for service in SERVICES:
     for part, (rooms, libraries) in PARTS.items():
         own = f"services/{service}"
         ROOMS[f"{own} {part}"] = ({own if room == "own" else room for room in rooms}, libraries)
+for part in ("main", "service"):
+    ROOMS[f"services/scheduler {part}"][0].add("services/celery")
 
 
 def room_of(path):

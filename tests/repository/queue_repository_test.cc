@@ -30,11 +30,13 @@ bool Eventually(Condition condition) {
 class QueueRepositoryTest : public TaskRepositoryTest {
  protected:
   static QueueSettings AllSettings() {
-    return {.max_attempts = 7,
-            .retry = {.first = absl::Milliseconds(1500), .jitter = 0},
-            .max_running = 11,
-            .max_running_per_key = 2,
-            .rate_limit = RateLimit{.rate = 0.1, .burst = 3}};
+    return {
+        .max_attempts = 7,
+        .retry = {.first = absl::Milliseconds(1500), .jitter = 0},
+        .max_running = 11,
+        .max_running_per_key = 2,
+        .rate_limit = RateLimit{.rate = 0.1, .burst = 3},
+        .target = QueueTarget{"t", CeleryDelivery{.queue = "a \"b\"", .redis_priorities = true}}};
   }
 
   Queue Create(const QueueSettings& settings) {
@@ -113,7 +115,8 @@ TEST_F(QueueRepositoryTest, AnUpdateChangesWhatItNamesAndTakesLimitsAway) {
                     .retry = RetryPolicy(),
                     .max_running = 0,
                     .max_running_per_key = 0,
-                    .rate_limit = std::optional<RateLimit>()});
+                    .rate_limit = std::optional<RateLimit>(),
+                    .target = std::optional<QueueTarget>()});
   ASSERT_THAT(updated, IsOk());
   EXPECT_EQ(updated->settings, QueueSettings());
   EXPECT_EQ(Get().settings, QueueSettings());

@@ -102,6 +102,64 @@ TEST_F(QueueServiceTest, AQueueWithoutSettingsIsThereAsMuchAsAnyOther) {
   EXPECT_EQ(queue_.max_running(), 0);
 }
 
+TEST_F(QueueServiceTest, ATargetHasDefaultsAndIsTakenAwayByItsName) {
+  pb::CreateQueueRequest create;
+  create.mutable_queue()->set_name("q");
+  pb::QueueTarget& target = *create.mutable_queue()->mutable_target();
+  target.set_name("handler");
+  target.mutable_grpc();
+  create.set_request_id("once");
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::CreateQueue, create, &queue_).ok());
+  EXPECT_EQ(queue_.target().name(), "handler");
+  EXPECT_EQ(queue_.target().grpc().timeout().seconds(), 30);
+  EXPECT_EQ(queue_.target().grpc().max_calls(), 16);
+  target.mutable_grpc()->set_max_calls(16);  // the same, but put in another way
+  EXPECT_EQ(Reason(Call(&pb::QueueService::Stub::CreateQueue, create, &queue_)),
+            "REQUEST_ID_REUSED");
+
+  pb::UpdateQueueRequest update;
+  update.mutable_queue()->set_name("q");
+  update.mutable_queue()->set_max_running(3);
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::UpdateQueue, update, &queue_).ok());
+  EXPECT_EQ(queue_.target().name(), "handler");
+  update.mutable_queue()->mutable_target()->set_name("handler");
+  update.mutable_queue()->mutable_target()->mutable_grpc()->mutable_timeout()->set_seconds(5);
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::UpdateQueue, update, &queue_).ok());
+  EXPECT_EQ(queue_.target().grpc().timeout().seconds(), 5);
+  update.mutable_queue()->clear_target();
+  update.mutable_update_mask()->add_paths("target");
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::UpdateQueue, update, &queue_).ok());
+  EXPECT_FALSE(queue_.has_target());
+}
+
+TEST_F(QueueServiceTest, OnlyTargetsThatTheServerIsToldOfAreTaken) {
+  pb::CreateQueueRequest create;
+  create.mutable_queue()->set_name("q");
+  pb::QueueTarget& target = *create.mutable_queue()->mutable_target();
+  const auto wrong = [&] {
+    return Fields(Call(&pb::QueueService::Stub::CreateQueue, create, &queue_));
+  };
+  EXPECT_THAT(wrong(), ElementsAre("queue.target", "queue.target.name"));
+  target.mutable_grpc();
+  EXPECT_THAT(wrong(), ElementsAre("queue.target.name"));
+  target.set_name("nobody");
+  EXPECT_THAT(wrong(), ElementsAre("queue.target.name"));
+  target.set_name("handler");
+  target.mutable_celery();  // it is of the other kind
+  EXPECT_THAT(wrong(), ElementsAre("queue.target.name"));
+  target.mutable_celery()->set_mode(static_cast<pb::CeleryDelivery::Mode>(9));
+  target.mutable_celery()->mutable_result_timeout()->set_nanos(1);
+  target.mutable_celery()->set_queue(std::string(256, 'q'));
+  EXPECT_THAT(wrong(), ElementsAre("queue.target.celery.mode", "queue.target.celery.queue",
+                                   "queue.target.celery.result_timeout", "queue.target.name"));
+  pb::UpdateQueueRequest update;
+  *update.mutable_queue() = create.queue();
+  update.mutable_queue()->mutable_target()->mutable_grpc()->set_max_calls(-1);
+  EXPECT_THAT(Fields(Call(&pb::QueueService::Stub::UpdateQueue, update, &queue_)),
+              ElementsAre("queue.target.grpc.max_calls"));
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM queues"), "0");
+}
+
 TEST_F(QueueServiceTest, QueuesOfTheSuiteAreShownButNotChanged) {
   ASSERT_TRUE(Get("parley.send").ok());
   pb::GetQueueStatsRequest stats;

@@ -106,7 +106,8 @@ class SchedulerProcess {
        [this] { hub_.Hint(); }}};
   scheduler::WorkerService worker_service_{worker_calls_, workers_, hub_};
   runtime::CallPipeline queue_calls_{CallOptions("parley.scheduler.v1.QueueService"), executor_};
-  scheduler::QueueService queue_service_{queue_calls_, queues_, dispatcher_};
+  scheduler::QueueService queue_service_{
+      queue_calls_, {queues_, dispatcher_, *scheduler::ParsePushTargets("handler=grpc://[::1]:1")}};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<pb::SchedulerService::Stub> scheduler_;
   std::unique_ptr<pb::WorkerService::Stub> worker_;

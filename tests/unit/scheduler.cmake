@@ -1,5 +1,6 @@
 parley_test(scheduler_unit_test
-  SOURCES cron_test.cc queue_rules_test.cc recurrence_test.cc task_rules_test.cc waiting_room_test.cc
+  SOURCES cron_test.cc push_rules_test.cc push_targets_test.cc queue_rules_test.cc recurrence_test.cc
+          task_rules_test.cc waiting_room_test.cc
   LINKS parley::scheduler)
 
 parley_binary(cron-occurrences

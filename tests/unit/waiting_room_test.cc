@@ -296,5 +296,17 @@ TEST(WaitingRoomTest, WhileNothingMayRunNothingIsDueWhateverComesIn) {
   EXPECT_THAT(room.TakeDue(kStart + kSecond, 1).limited, ElementsAre("a"));
 }
 
+TEST(WaitingRoomTest, PushersGetNoTokenTogetherWithWorkers) {
+  WaitingRoom room;
+  Sit(room, Demand({"a"}));
+  LeaseDemand pusher = Demand({"a"});
+  pusher.holder = LeaseDemand::Holder::kPusher;
+  Sit(room, std::move(pusher));
+  room.ChangeAll();
+  LearnAll(room, kStart);
+  EXPECT_THAT(TakeDue(room, kStart, 10), SizeIs(1));
+  EXPECT_THAT(TakeDue(room, kStart, 10), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace parley::scheduler

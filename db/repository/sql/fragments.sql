@@ -63,7 +63,7 @@ t.options::text, t.concurrency_key, t.schedule_id, t.fire_at, t.created_at, t.up
 q.name, coalesce(q.max_attempts, 0) AS max_attempts, q.retry::text AS retry,
 coalesce(q.max_running, 0) AS max_running, coalesce(q.max_running_per_key, 0) AS max_running_per_key,
 q.rate_per_second AS rate, q.burst, (extract(epoch FROM q.paused_at) * 1000000)::bigint AS pause_us,
-q.pause_note, q.version, (extract(epoch FROM q.created_at) * 1000000)::bigint AS create_us,
+q.pause_note, q.target::text AS target, q.version, (extract(epoch FROM q.created_at) * 1000000)::bigint AS create_us,
 (extract(epoch FROM q.updated_at) * 1000000)::bigint AS update_us
 
 -- fragment: TokensNow

@@ -3,11 +3,11 @@
 -- name: InsertQueue
 -- No row: somebody has given it settings.
 INSERT INTO queues AS q (name, max_attempts, retry, max_running, max_running_per_key, rate_per_second,
-                         burst, tokens, tokens_at, paused_at, pause_note)
+                         burst, tokens, tokens_at, paused_at, pause_note, target)
 SELECT :name, nullif(:max_attempts::int, 0), :retry::text::jsonb, nullif(:max_running::int, 0),
        nullif(:max_running_per_key::int, 0), r.rate, r.burst, r.burst,
        CASE WHEN r.rate IS NOT NULL THEN clock_timestamp() END,
-       CASE WHEN :paused::int = 1 THEN now() END, :pause_note
+       CASE WHEN :paused::int = 1 THEN now() END, :pause_note, :target::text::jsonb
 FROM (VALUES (:rate::text::float8, :burst::int)) AS r(rate, burst)
 ON CONFLICT (name) DO NOTHING
 RETURNING {ShownQueue};
@@ -29,7 +29,8 @@ SET max_attempts = nullif(:max_attempts::int, 0), retry = :retry::text::jsonb,
                   ELSE least(r.burst, coalesce({TokensNow}, r.burst)) END,
     tokens_at = CASE WHEN r.rate IS NOT NULL THEN clock.at END,
     paused_at = CASE WHEN :paused::int = 1 THEN coalesce(q.paused_at, now()) END,
-    pause_note = :pause_note, version = q.version + 1, updated_at = now()
+    pause_note = :pause_note, target = :target::text::jsonb, version = q.version + 1,
+    updated_at = now()
 FROM (VALUES (:rate::text::float8, :burst::int)) AS r(rate, burst)
 CROSS JOIN (SELECT clock_timestamp() AS at) AS clock
 WHERE q.name = :name

@@ -1,0 +1,74 @@
+#include "db/repository/push_repository.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "db/core/transaction.h"
+#include "db/repository/columns.h"
+#include "db/repository/queue_target_json.h"
+#include "db/repository/statements.h"
+#include "db/repository/task_rows.h"
+
+namespace parley::db {
+
+// A queue, its target as it is written.
+struct PushQueueRow {
+  std::string name;
+  std::string target;
+};
+
+}  // namespace parley::db
+
+namespace soci {
+
+template <>
+struct type_conversion<parley::db::PushQueueRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::PushQueueRow& out) {
+    out = {row.get<std::string>("name"), row.get<std::string>("target")};
+  }
+};
+
+template <>
+struct type_conversion<parley::db::PushedTask> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::PushedTask& out) {
+    out.lease = {row.get<long long>("id"), parley::db::ReadLeaseToken(row)};
+    out.create_time = parley::db::TimeColumn(row, "created_at");
+    if (row.get_indicator("expires_at") != i_null) {
+      out.expire_time = parley::db::TimeColumn(row, "expires_at");
+    }
+    out.cancel_requested = row.get<int>("cancel_requested") != 0;
+    out.age = absl::Microseconds(row.get<long long>("age_us"));
+    if (row.get_indicator("left_us") != i_null) {
+      out.left = absl::Microseconds(row.get<long long>("left_us"));
+    }
+  }
+};
+
+}  // namespace soci
+
+namespace parley::db {
+
+absl::StatusOr<std::vector<PushQueue>> PushRepository::ListQueues(absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::vector<PushQueue>> {
+    PARLEY_ASSIGN_OR_RETURN(std::vector<PushQueueRow> rows,
+                            session.Query<PushQueueRow>(sql::push::ListPushQueues, {}));
+    std::vector<PushQueue> queues;
+    for (PushQueueRow& row : rows) {
+      absl::StatusOr<QueueTarget> target = QueueTargetFromJson(row.target);
+      if (target.ok()) queues.push_back({std::move(row.name), *std::move(target)});
+    }
+    return queues;
+  });
+}
+
+absl::StatusOr<std::vector<PushedTask>> PushRepository::ListTasks(absl::string_view queue,
+                                                                  absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) {
+    return session.Query<PushedTask>(sql::push::ListPushedTasks,
+                                     {{"queue", queue}, {"prefix", kPushTokenPrefix}});
+  });
+}
+
+}  // namespace parley::db

@@ -1,0 +1,52 @@
+// What pushers ask about queues and their tasks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "db/core/session_pool.h"
+#include "db/model/queue_target.h"
+#include "db/model/task.h"
+
+namespace parley::db {
+
+// A queue whose tasks are pushed.
+struct PushQueue {
+  std::string name;
+  QueueTarget target;
+};
+
+// A RUNNING task under a pusher's lease (kPushTokenPrefix).
+struct PushedTask {
+  LeaseKey lease;
+  absl::Time create_time;
+  std::optional<absl::Time> expire_time;
+  bool cancel_requested = false;
+  absl::Duration age;  // since it was claimed, or asked to be cancelled
+  // Of its lease; infinite if that ends with the task's run timeout.
+  absl::Duration left = absl::InfiniteDuration();
+};
+
+// Thread-safe. Every call blocks at most until its `deadline`, and may return DEADLINE_EXCEEDED,
+// UNAVAILABLE, ABORTED (reason CONTENTION) and INTERNAL.
+class PushRepository {
+ public:
+  // `pool` must outlive the repository.
+  explicit PushRepository(SessionPool& pool) : pool_(pool) {}
+
+  // All there are. One whose target this version does not understand is left out.
+  absl::StatusOr<std::vector<PushQueue>> ListQueues(absl::Time deadline);
+
+  // All of a queue, whichever process has claimed them.
+  absl::StatusOr<std::vector<PushedTask>> ListTasks(absl::string_view queue, absl::Time deadline);
+
+ private:
+  SessionPool& pool_;
+};
+
+}  // namespace parley::db

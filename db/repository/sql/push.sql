@@ -1,0 +1,17 @@
+-- Queues whose tasks are pushed to a target, and their tasks that are with it.
+
+-- name: ListPushQueues
+SELECT q.name, q.target::text AS target FROM queues AS q WHERE q.target IS NOT NULL ORDER BY q.name;
+
+-- name: ListPushedTasks
+-- Those under a lease of a pusher's; a worker's has another kind of token. `age_us`: since the claim, or
+-- the request to cancel it. `left_us`: of the lease, null if it ends with the run timeout.
+SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested,
+  (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
+  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at,
+  (extract(epoch FROM now() - t.updated_at) * 1000000)::bigint AS age_us,
+  CASE WHEN t.lease_until IS DISTINCT FROM t.deadline_at
+       THEN (extract(epoch FROM t.lease_until - now()) * 1000000)::bigint END AS left_us
+FROM tasks AS t
+WHERE t.queue = :queue::text AND t.state = 'running'
+  AND t.lease_token BETWEEN rpad(:prefix::text, 32, '0')::uuid AND rpad(:prefix::text, 32, 'f')::uuid;

@@ -1,0 +1,64 @@
+// The pushers of a process.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "db/model/queue_target.h"
+#include "services/scheduler/push/push_targets.h"
+#include "services/scheduler/push/pusher.h"
+
+namespace parley::scheduler {
+
+// Keeps a pusher for every queue that has a target, as far as this server is configured with the
+// target. One thread reads every second which those are, and sooner after a hint. Queues that this
+// server cannot push are left to others; it says so once.
+//
+// Thread-safe.
+class PushHub {
+ public:
+  // Starts the thread. `parts` must outlive the hub. At the end, what is under way gets `grace` to
+  // finish.
+  PushHub(const PushParts& parts, PushTargets targets, absl::Duration grace);
+  ~PushHub();
+
+  PushHub(const PushHub&) = delete;
+  PushHub& operator=(const PushHub&) = delete;
+
+  // A queue's target may have changed.
+  void Hint() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Served {
+    QueueTarget target;
+    std::unique_ptr<Pusher> pusher;
+  };
+
+  void Run();
+  bool WaitForNext() ABSL_LOCKS_EXCLUDED(mutex_);  // false: the thread is to end
+  void Compare();
+  // Null if this server cannot, which is logged once.
+  std::unique_ptr<Pusher> MakePusher(const db::PushQueue& queue);
+
+  const PushParts parts_;
+  const PushTargets targets_;
+  const absl::Duration grace_;
+  // The thread's own.
+  std::map<std::string, Served> served_;          // by queue
+  std::vector<std::unique_ptr<Pusher>> retired_;  // until they have finished
+  std::map<std::string, QueueTarget> refused_;    // by queue; logged
+  Mutex mutex_;
+  CondVar wake_;
+  bool hinted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace parley::scheduler
