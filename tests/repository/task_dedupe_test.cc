@@ -33,10 +33,13 @@ TEST_F(DedupeTest, AKeyIsTakenWhileItsTaskIsPendingOrRunning) {
 }
 
 TEST_F(DedupeTest, AKeyIsOneQueuesOnly) {
-  CreateKeyed(Keyed("k", kReject));
-  db::CreateTaskParams other = Keyed("k", kReject);
+  const std::int64_t here = CreateKeyed(Keyed("k", kReject));
+  db::CreateTaskParams other = Keyed("k", kKeep);
   other.task.queue = "other";
-  EXPECT_THAT(TryCreateKeyed(other), IsOk());
+  const std::int64_t there = CreateKeyed(other);
+  EXPECT_NE(there, here);
+  EXPECT_EQ(CreateKeyed(other), there);
+  EXPECT_EQ(CreateKeyed(Keyed("k", kKeep)), here);
   EXPECT_THAT(TryCreateKeyed(Keyed("K", kReject)), IsOk());
 }
 
@@ -79,6 +82,7 @@ TEST_F(DedupeTest, ReplaceOverwritesAPendingTask) {
   const std::int64_t id = CreateKeyed(first);
   const Task before = Get(id);
   ASSERT_THAT(tasks_.EndAttempt({.lease = ClaimOne(), .error = "failed"}, Deadline()), IsOk());
+  database_.Sql("UPDATE tasks SET blocked = true");
 
   db::CreateTaskParams second = Keyed("k", kReplace, std::string("\0\xff", 2));
   second.task.name = "other work";
@@ -88,6 +92,7 @@ TEST_F(DedupeTest, ReplaceOverwritesAPendingTask) {
   second.task.run_time = absl::FromUnixMicros(253402300799999999);  // the last of year 9999
   second.task.expire_time = *second.task.run_time;
   second.task.retry.multiplier = 3;
+  second.task.concurrency_key = "d";
   EXPECT_EQ(CreateKeyed(second), id);
   const Task after = Get(id);
   EXPECT_EQ(after.name, "other work");
@@ -100,13 +105,29 @@ TEST_F(DedupeTest, ReplaceOverwritesAPendingTask) {
   EXPECT_EQ(after.options.retry, second.task.retry);
   EXPECT_FALSE(after.options.run_timeout);
   EXPECT_EQ(after.options.dedupe_key, "k");
-  EXPECT_EQ(after.concurrency_key, "");
+  EXPECT_EQ(after.concurrency_key, "d");
+  EXPECT_EQ(database_.Sql("SELECT blocked FROM tasks"), "f");
   EXPECT_EQ(after.state, TaskState::kPending);
   EXPECT_EQ(after.attempt, 0);
   EXPECT_THAT(after.errors, IsEmpty());
   EXPECT_EQ(after.create_time, before.create_time);
   EXPECT_GT(after.update_time, before.update_time);
   EXPECT_EQ(Tasks(), "1");
+}
+
+TEST_F(DedupeTest, ARunningTaskHasItsKeyThoughItsExpireTimeIsOver) {
+  CreateKeyed(Keyed("k", kReject));
+  ClaimOne();
+  database_.Sql("UPDATE tasks SET expires_at = now()");
+  EXPECT_THAT(TryCreateKeyed(Keyed("k", kReject)), StatusIs(kTaken, reason::kDedupeKeyTaken));
+}
+
+TEST_F(DedupeTest, ReplaceDoesNotBringBackATaskThatHasExpired) {
+  db::CreateTaskParams params = Keyed("k", kReplace);
+  params.task.expire_time = absl::Now() - absl::Seconds(1);
+  const std::int64_t first = CreateKeyed(params);
+  EXPECT_NE(CreateKeyed(Keyed("k", kReplace)), first);
+  ASSERT_THAT(tasks_.ExpireTasks(10, Deadline()), IsOkAndHolds(1));
 }
 
 TEST_F(DedupeTest, ReplaceLeavesARunningTaskAloneAndTakesItsKey) {
@@ -129,10 +150,14 @@ TEST_F(DedupeTest, AWindowCountsFromTheSuccess) {
   EXPECT_THAT(TryCreateKeyed(params), StatusIs(kTaken, reason::kDedupeKeyTaken));
   EXPECT_EQ(CreateKeyed(Keyed("k", kKeep)), first);
 
-  database_.Sql("UPDATE task_keys SET window_us = 1");  // as if the hour had passed
+  // As if the hour had passed; the next holder inherits nothing.
+  database_.Sql(
+      "UPDATE task_keys SET window_us = 1, free_at = now(), look_at = now() + interval '1 day'");
   const std::int64_t second = CreateKeyed(params);
   EXPECT_NE(second, first);
+  EXPECT_EQ(database_.Sql("SELECT look_at <= now() + interval '1 minute' FROM task_keys"), "t");
   ASSERT_THAT(Ack(ClaimOne()), IsOk());
+  EXPECT_THAT(TryCreateKeyed(params), StatusIs(kTaken, reason::kDedupeKeyTaken));
   const std::int64_t third = CreateKeyed(Keyed("k", kReplace));  // in the window of the second
   EXPECT_NE(third, second);
   EXPECT_EQ(CreateKeyed(Keyed("k", kKeep)), third);

@@ -167,6 +167,24 @@ TEST_F(WaitTaskTest, ShowsTheTaskAsItIsWhenTheWaitIsOver) {
   }
 }
 
+TEST_F(WaitTaskTest, WhoComesWhileAServerGoesDownIsAnsweredAtOnce) {
+  const pb::Task task = Create(process_, NewTaskRequest());
+  db::SessionPool pool(database_.dsn(), db::PoolOptions());
+  db::TaskRepository tasks(pool);
+  std::promise<absl::StatusOr<Task>> shown;
+  std::future<absl::StatusOr<Task>> answer = shown.get_future();
+  scheduler::EndWatch watch(tasks);
+  watch.Drain();
+  watch.Enter({.task_id = task.id(),
+               .give_up = absl::InfiniteFuture(),
+               .check_alive = [] { return absl::OkStatus(); },
+               .done = [&](absl::StatusOr<Task> found) { shown.set_value(std::move(found)); }});
+  ASSERT_EQ(answer.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  const absl::StatusOr<Task> found = answer.get();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->state, TaskState::kPending);
+}
+
 TEST_F(WaitTaskTest, KnowsNoOtherTasks) {
   const Answer answer = Wait(process_, 987654321, absl::Seconds(50));
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::NOT_FOUND);

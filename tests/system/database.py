@@ -76,6 +76,19 @@ class Database:
         """Breaks every connection of the services; returns how many there were."""
         return self.administer(f"SELECT count(pg_terminate_backend(pid)) {self._connections}")
 
+    @contextlib.contextmanager
+    def listening(self, channel):
+        """Yields a function that returns the payloads of all notifications so far."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(f"LISTEN {channel}")
+
+            def heard():
+                connection.poll()
+                return {notification.payload for notification in connection.notifies}
+
+            yield heard
+
     def script(self, sql):
         """Runs a script that has transactions of its own."""
         with contextlib.closing(self.connect()) as connection:

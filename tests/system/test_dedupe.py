@@ -68,6 +68,12 @@ class DedupeTest(harness.SystemTest):
         self.assertEqual(self.ack(lease).payload, b"two")
         self.assertEqual(self.lease().task.payload, b"three")
 
+    def test_those_who_wait_elsewhere_are_told(self):
+        for policy in ("DEDUPE_POLICY_REJECT", "DEDUPE_POLICY_REPLACE"):
+            with self.database.listening("parley_tasks") as heard:
+                self.create(policy)
+                harness.poll("the notification", lambda heard=heard: self.queue in heard())
+
     def test_a_window_keeps_the_key_after_the_success(self):
         first = self.create(dedupe_window={"seconds": 2})
         done = self.ack(self.lease(), result=b"r")

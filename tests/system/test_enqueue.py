@@ -52,20 +52,13 @@ class EnqueueTest(EnqueueCase):
             "SELECT count(*) FROM all_tasks WHERE queue = %s", self.queue), 1)
 
     def test_those_who_wait_are_told_by_the_commit(self):
-        listener = self.connect()
-        listener.autocommit = True
-        listener.cursor().execute("LISTEN parley_tasks")
-        self.enqueue(queue="rolled-back")
-        self.connection.rollback()
-        self.enqueue()
-        self.connection.commit()
-
-        def heard():
-            listener.poll()
-            return {notification.payload for notification in listener.notifies}
-
-        harness.poll("the notification", lambda: self.queue in heard())
-        self.assertNotIn("rolled-back", heard())
+        with self.database.listening("parley_tasks") as heard:
+            self.enqueue(queue="rolled-back")
+            self.connection.rollback()
+            self.enqueue()
+            self.connection.commit()
+            harness.poll("the notification", lambda: self.queue in heard())
+            self.assertNotIn("rolled-back", heard())
 
     def test_it_makes_the_task_that_the_call_makes(self):
         plain = {"headers": {"a": "\"\u00fc", "": ""} | {"x" * 256: "y"}, "priority": 9,
@@ -196,7 +189,8 @@ class EnqueueDedupeTest(EnqueueCase):
         self.connection.commit()
         lease = self.lease()
         self.workers.FailTask(task_id=task_id, lease_token=lease.lease_token, error="once")
-        self.database.rows("UPDATE tasks SET blocked = true WHERE id = %s", task_id)
+        # Not committed, so that the reaper does not find it blocked for nothing.
+        self.connection.cursor().execute("UPDATE tasks SET blocked = true WHERE id = %s", (task_id,))
         fields = {"name": "new", "payload": b"new", "headers": psycopg2.extras.Json({"new": "h"}),
                   "run_at": "2999-01-01 00:00+00", "expires_at": "3000-01-01 00:00+00",
                   "priority": 3, "max_attempts": 5, "concurrency_key": "new", "run_timeout": "1 min"}

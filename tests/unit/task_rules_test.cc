@@ -114,11 +114,11 @@ TEST(NewTaskTest, NamesEveryFieldThatIsWrong) {
   task.delay = absl::Seconds(-1);
   task.local_time = LocalTime();
   const absl::Status status = Check(task);
-  for (const char* field : {"queue", "name", "priority", "max_attempts", "delay",
-                            "local_time.date_time", "retry_policy.initial_backoff",
-                            "retry_policy.max_backoff", "retry_policy.backoff_multiplier",
-                            "retry_policy.jitter", "run_timeout", "concurrency_key", "dedupe_key",
-                            "dedupe_window"}) {
+  for (const char* field :
+       {"queue", "name", "priority", "max_attempts", "delay", "local_time.date_time",
+        "retry_policy.initial_backoff", "retry_policy.max_backoff",
+        "retry_policy.backoff_multiplier", "retry_policy.jitter", "run_timeout", "concurrency_key",
+        "dedupe_key", "dedupe_window"}) {
     EXPECT_THAT(status, Violates(field));
   }
 }
