@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -22,6 +23,7 @@ constexpr std::int32_t kByteaOid = 17;
 constexpr std::int32_t kInt8Oid = 20;
 constexpr std::int32_t kTextOid = 25;
 constexpr std::int32_t kTimestamptzOid = 1184;
+constexpr std::int32_t kUuidOid = 2950;
 
 // PostgreSQL counts microseconds from here.
 const absl::Time kPostgresEpoch = absl::FromUnixSeconds(946'684'800);
@@ -106,6 +108,17 @@ HotParams& HotParams::ByteaArray(const std::vector<absl::string_view>& values) {
   for (const absl::string_view value : values) {
     AppendInt32(out, static_cast<std::int32_t>(value.size()));
     out.append(value.data(), value.size());
+  }
+  values_.push_back(std::move(out));
+  return *this;
+}
+
+HotParams& HotParams::UuidArray(const std::vector<absl::string_view>& values) {
+  std::string out = ArrayHeader(values.size(), kUuidOid);
+  for (const absl::string_view value : values) {
+    const std::string bytes = absl::HexStringToBytes(value);
+    AppendInt32(out, static_cast<std::int32_t>(bytes.size()));
+    out += bytes;
   }
   values_.push_back(std::move(out));
   return *this;

@@ -37,6 +37,8 @@ class HotParams {
   HotParams& TimestamptzArray(const std::vector<std::optional<absl::Time>>& values);
   HotParams& TextArray(const std::vector<std::optional<absl::string_view>>& values);
   HotParams& ByteaArray(const std::vector<absl::string_view>& values);
+  // uuid[], from 32 hexadecimal digits each.
+  HotParams& UuidArray(const std::vector<absl::string_view>& values);
 
   const std::vector<std::string>& values() const { return values_; }
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <set>
 #include <unordered_map>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
 #include "db/core/hot_connection.h"
 #include "db/repository/statements.h"
@@ -28,7 +28,7 @@ struct AckOp : MergeOp {
 
 HotStep AckStep(const std::vector<const TaskAck*>& acks) {
   std::vector<std::int64_t> ids;
-  std::vector<std::optional<absl::string_view>> tokens;
+  std::vector<absl::string_view> tokens;
   std::vector<absl::string_view> results;
   for (const TaskAck* ack : acks) {
     ids.push_back(ack->task_id);
@@ -36,13 +36,13 @@ HotStep AckStep(const std::vector<const TaskAck*>& acks) {
     results.emplace_back(ack->result);
   }
   return {&sql::task_hot::AckTasks,
-          HotParams().BigintArray(ids).TextArray(tokens).ByteaArray(results)};
+          HotParams().BigintArray(ids).UuidArray(tokens).ByteaArray(results)};
 }
 
 void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows,
             const std::function<void(absl::string_view)>& on_room) {
   enum Column { kId, kToken, kLimitedQueue };
-  std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens
+  std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens' 16 bytes
   std::set<absl::string_view> room;
   for (int row = 0; row < rows.rows(); ++row) {
     ended[rows.Bigint(row, kId)] = rows.Text(row, kToken);
@@ -54,7 +54,7 @@ void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows,
     std::vector<bool> held;
     for (const TaskAck& ack : ack_op->acks) {
       const auto found = ended.find(ack.task_id);
-      held.push_back(found != ended.end() && found->second == ack.token);
+      held.push_back(found != ended.end() && found->second == absl::HexStringToBytes(ack.token));
     }
     ack_op->done(std::move(held));
   }

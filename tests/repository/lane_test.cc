@@ -37,7 +37,7 @@ using parley::testing::TempDatabase;
 const Statement kLaneEcho{
     "lane_test.Echo",
     "SELECT $1::bigint, $2::boolean, $3::timestamptz, $4::text, $5::bigint[]::text, "
-    "$6::text[]::text, NULL::bigint"};
+    "$6::text[]::text, NULL::bigint, $7::uuid[]::text"};
 const Statement kLaneDivide{"lane_test.Divide", "SELECT 100 / $1::bigint"};
 const Statement kLaneSleep{"lane_test.Sleep", "SELECT pg_sleep($1::bigint / 1000.0)::text"};
 const Statement kTable{"lane_test.Table", "SELECT x FROM changing"};
@@ -91,14 +91,16 @@ TEST_F(Lanes, CarryEveryTypeThereAndBack) {
                             .Timestamptz(time)
                             .Text("a\"{},\\ 😀")
                             .BigintArray(std::vector<std::optional<std::int64_t>>{1, std::nullopt})
-                            .TextArray({"x,y", std::nullopt, ""})},
+                            .TextArray({"x,y", std::nullopt, ""})
+                            .UuidArray({"00112233445566778899aabbccddeeff"})},
            {&kLaneEcho, HotParams()
                             .Bigint(1)
                             .Boolean(false)
                             .Timestamptz(time)
                             .Text("")
                             .BigintArray(std::vector<std::int64_t>{})
-                            .TextArray({})}},
+                            .TextArray({})
+                            .UuidArray({})}},
           Soon(), [&](std::size_t, HotResult result) { results.push_back(std::move(result)); }),
       IsOk());
   ASSERT_EQ(results.size(), 2);
@@ -109,7 +111,9 @@ TEST_F(Lanes, CarryEveryTypeThereAndBack) {
   EXPECT_EQ(results[0].Text(0, 4), "{1,NULL}");
   EXPECT_EQ(results[0].Text(0, 5), "{\"x,y\",NULL,\"\"}");
   EXPECT_TRUE(results[0].IsNull(0, 6));
+  EXPECT_EQ(results[0].Text(0, 7), "{00112233-4455-6677-8899-aabbccddeeff}");
   EXPECT_EQ(results[1].Text(0, 4), "{}");
+  EXPECT_EQ(results[1].Text(0, 7), "{}");
 }
 
 TEST_F(Lanes, WriteAllStepsOrNone) {

@@ -85,9 +85,7 @@ WITH limits AS MATERIALIZED (
     SELECT j.id, j.priority, j.run_at FROM judged AS j WHERE j.fits ORDER BY j.priority DESC, j.run_at, j.id
   ) AS j
   CROSS JOIN LATERAL (
-    SELECT t.id, t.state,
-           octet_length(t.payload) + octet_length(t.headers::text) + 2 * octet_length(t.errors::text)
-             + octet_length(t.name) + 512 AS bytes
+    SELECT t.id, t.state, {ClaimedBytes} AS bytes
     FROM tasks AS t
     WHERE t.id = j.id AND t.state || '' = 'pending' AND t.run_at <= now()
       AND (t.expires_at IS NULL OR t.expires_at > now())

@@ -49,8 +49,10 @@ JOIN requests AS r
 -- For each priority, from the greatest, one index range a queue: nothing that is not due is read,
 -- and once there are enough, lower priorities are not looked at. What is sorted is only how the heads
 -- of several queues interleave, at most max_tasks of each. MATERIALIZED, because a sub-query may be
--- run again and would then lock more than LIMIT. The state is asked again where it changes, but not
--- as a constant, which would look like the condition of tasks_due.
+-- run again and would then lock more than LIMIT. What was locked is found again by its place, which nobody
+-- can change meanwhile; one that moved before it was locked is not found, and left to the next claim. The
+-- state is asked again where it changes, but not as a constant, which would look like the condition of
+-- tasks_due.
 -- Queues that are paused, or limited (ClaimLimitedTasks), give nothing here.
 WITH open AS MATERIALIZED (
   SELECT q.queue
@@ -58,15 +60,13 @@ WITH open AS MATERIALIZED (
   WHERE NOT EXISTS (
     SELECT FROM queues AS s WHERE s.name = q.queue AND (s.paused_at IS NOT NULL OR s.limited))
 ), candidate AS MATERIALIZED (
-  SELECT head.id, head.state, head.bytes
+  SELECT head.place, head.bytes
   FROM generate_series(9, 0, -1) AS p(priority)
   CROSS JOIN LATERAL (
-    SELECT due.id, due.state, due.bytes
+    SELECT due.place, due.bytes
     FROM open AS q
     CROSS JOIN LATERAL (
-      SELECT t.id, t.state, t.run_at,
-             octet_length(t.payload) + octet_length(t.headers::text)
-               + 2 * octet_length(t.errors::text) + octet_length(t.name) + 512 AS bytes
+      SELECT t.ctid AS place, t.id, t.run_at, {ClaimedBytes} AS bytes
       FROM tasks AS t
       WHERE t.state = 'pending' AND NOT t.blocked AND t.queue = q.queue AND t.priority = p.priority::smallint
         AND t.run_at <= now() AND (t.expires_at IS NULL OR t.expires_at > now())
@@ -79,7 +79,7 @@ WITH open AS MATERIALIZED (
   ) AS head
   LIMIT $2::bigint
 ), cut AS MATERIALIZED (
-  SELECT id, state, row_number() OVER w AS position, sum(bytes) OVER w AS total
+  SELECT place, row_number() OVER w AS position, sum(bytes) OVER w AS total
   FROM candidate
   WINDOW w AS (ROWS UNBOUNDED PRECEDING)
 )
@@ -90,7 +90,7 @@ SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
     deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
     updated_at = now()
 FROM cut
-WHERE t.id = cut.id AND t.state = cut.state
+WHERE t.ctid = cut.place AND t.state || '' = 'pending'
   AND (cut.position = 1 OR cut.total <= $3::bigint)
 RETURNING {ClaimedTask};
 
@@ -125,15 +125,15 @@ WHERE s.paused_at IS NULL;
 -- Into the history, with the token, so that the same ack can be answered again. Leases that are lost
 -- return no row. The queue is told where there is room now for others.
 WITH acked AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[]) AS a(id, token, result)
+  SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bytea[]) AS a(id, token, result)
 ), ended AS (
   DELETE FROM tasks AS t
   USING acked
-  WHERE t.id = acked.id AND t.state || '' = 'running' AND t.lease_token = acked.token::uuid
+  WHERE t.id = acked.id AND t.state || '' = 'running' AND t.lease_token = acked.token
   RETURNING t.*, acked.result
 )
 INSERT INTO task_history (state, lease_token, result, errors, {TaskColumns})
 SELECT 'succeeded', lease_token, result, errors, {TaskColumns}
 FROM ended
-RETURNING id, encode(uuid_send(lease_token), 'hex'),
+RETURNING id, uuid_send(lease_token),
   CASE WHEN queue IN (SELECT q.name FROM queues AS q WHERE q.limited) THEN queue END;
