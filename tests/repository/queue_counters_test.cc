@@ -1,4 +1,4 @@
-// The counters of queues, which triggers keep: they say what counting the rows would say.
+// The counters of queues: they say what counting the rows would say.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

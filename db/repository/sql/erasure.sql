@@ -69,6 +69,10 @@ WITH batch AS MATERIALIZED (
   INSERT INTO task_history (state, errors, {TaskColumns})
   SELECT 'cancelled', errors, {TaskColumns}
   FROM stopped
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, cancelled)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM stopped GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
 UPDATE scheduled_messages AS s
 SET text = '', state = CASE WHEN s.state = 'scheduled' THEN 'cancelled' ELSE s.state END,

@@ -65,6 +65,16 @@ octet_length(t.payload) + octet_length(t.name) + 512
   + CASE WHEN pg_column_size(t.headers) < 16 THEN 0 ELSE octet_length(t.headers::text) END
   + CASE WHEN pg_column_size(t.errors) < 16 THEN 0 ELSE 2 * octet_length(t.errors::text) END
 
+-- fragment: AddCounts
+-- At the end of an INSERT INTO queue_counters AS c, in the order of the queues. Every connection has rows of
+-- its own, so that none waits for another to commit.
+ON CONFLICT (queue, backend) DO UPDATE
+SET pending = c.pending + excluded.pending, running = c.running + excluded.running,
+    dead = c.dead + excluded.dead, created = c.created + excluded.created,
+    succeeded = c.succeeded + excluded.succeeded, cancelled = c.cancelled + excluded.cancelled,
+    expired = c.expired + excluded.expired, died = c.died + excluded.died,
+    retried = c.retried + excluded.retried
+
 -- fragment: ShownQueue
 -- What QueueRepository reads, of queues AS q.
 q.name, coalesce(q.max_attempts, 0) AS max_attempts, q.retry::text AS retry,

@@ -114,6 +114,10 @@ WITH limits AS MATERIALIZED (
   FROM limits AS l
   CROSS JOIN (SELECT count(*) FROM claimed) AS taken
   WHERE q.name = l.name AND l.tokens IS NOT NULL AND taken.count > 0
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, running)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM claimed GROUP BY queue
+  {AddCounts}
 ), saturated AS MATERIALIZED (
   SELECT l.id, l.state
   FROM judged AS j

@@ -122,6 +122,10 @@ WITH doomed AS MATERIALIZED (
   FOR UPDATE
 ), ended AS (
   DELETE FROM tasks AS t USING doomed WHERE t.id = doomed.id AND t.state || '' = 'pending' RETURNING t.*
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, cancelled)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM ended GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
 INSERT INTO task_history (state, errors, {TaskColumns})
 SELECT 'cancelled', errors, {TaskColumns}
@@ -171,9 +175,4 @@ SELECT queue, 0, sum(pending), sum(running), sum(dead), sum(created), sum(succee
 FROM taken
 GROUP BY queue
 ORDER BY queue
-ON CONFLICT (queue, backend) DO UPDATE
-SET pending = c.pending + excluded.pending, running = c.running + excluded.running,
-    dead = c.dead + excluded.dead, created = c.created + excluded.created,
-    succeeded = c.succeeded + excluded.succeeded, cancelled = c.cancelled + excluded.cancelled,
-    expired = c.expired + excluded.expired, died = c.died + excluded.died,
-    retried = c.retried + excluded.retried;
+{AddCounts};

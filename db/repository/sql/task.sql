@@ -1,6 +1,7 @@
 -- Tasks. Every change of state names the state it starts from; whoever holds a lease is known by
 -- its token. The clock is the database's. A statement that changes a task returns its id; who wants to
--- see the task reads it after, in the same transaction. Claims and the like are in task_hot.sql.
+-- see the task reads it after, in the same transaction. And it counts what it moves (queue_counters); what
+-- comes in is counted by a trigger. Claims and the like are in task_hot.sql.
 
 -- name: InsertTask
 INSERT INTO tasks (id, queue, name, payload, headers, run_at, expires_at, priority, max_attempts,
@@ -64,6 +65,10 @@ SELECT t.state FROM tasks AS t WHERE t.id = :id::bigint FOR NO KEY UPDATE;
 -- made while the table was small could walk from end to end for ever after.
 WITH ended AS (
   DELETE FROM tasks AS t WHERE t.id = :id::bigint AND t.state || '' = 'pending' RETURNING t.*
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, cancelled)
+  SELECT queue, pg_backend_pid(), -1, 1 FROM ended
+  {AddCounts}
 )
 INSERT INTO task_history (state, errors, {TaskColumns})
 SELECT 'cancelled', errors, {TaskColumns}
@@ -91,6 +96,10 @@ WITH ended AS (
   DELETE FROM tasks AS t
   WHERE t.id = :id::bigint AND t.state || '' = 'running' AND t.lease_token = :token::uuid
   RETURNING t.*
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, running, succeeded)
+  SELECT queue, pg_backend_pid(), -1, 1 FROM ended
+  {AddCounts}
 )
 INSERT INTO task_history (state, errors, lease_token, {TaskColumns})
 SELECT 'succeeded', errors, lease_token, {TaskColumns}
@@ -135,7 +144,7 @@ WITH stopped AS MATERIALIZED (
       lease_until = NULL, deadline_at = NULL, updated_at = now()
   FROM stopped
   WHERE t.id = stopped.id AND stopped.ended_as = ''
-  RETURNING t.id, t.queue
+  RETURNING t.id, t.queue, stopped.released
 ), ended AS (
   DELETE FROM tasks AS t
   USING stopped
@@ -151,6 +160,17 @@ WITH stopped AS MATERIALIZED (
   SELECT 'cancelled', all_errors, {TaskColumns}
   FROM ended
   WHERE ended_as = 'cancelled'
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, running, dead, died, cancelled, retried)
+  SELECT queue, pg_backend_pid(), sum(pending), -count(*), sum(died), sum(died), sum(cancelled), sum(retried)
+  FROM (
+    SELECT queue, 1 AS pending, 0 AS died, 0 AS cancelled, 1 - released AS retried FROM again
+    UNION ALL
+    SELECT queue, 0, (ended_as = 'dead')::int, (ended_as = 'cancelled')::int, 0 FROM ended
+  ) AS m
+  GROUP BY queue
+  ORDER BY queue
+  {AddCounts}
 )
 SELECT moved.id, moved.queue, moved.state,
   (moved.queue IN (SELECT q.name FROM queues AS q WHERE q.limited))::int AS limited
@@ -196,6 +216,10 @@ WITH expired AS MATERIALIZED (
   FOR NO KEY UPDATE SKIP LOCKED
 ), ended AS (
   DELETE FROM tasks AS t USING expired WHERE t.id = expired.id AND t.state = expired.state RETURNING t.*
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, expired)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM ended GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
 INSERT INTO task_history (state, errors, {TaskColumns})
 SELECT 'expired', errors, {TaskColumns}
@@ -215,6 +239,10 @@ FOR UPDATE SKIP LOCKED;
 -- With all their attempts before them; what has been tried stays in their errors.
 WITH revived AS (
   DELETE FROM dead_tasks AS d WHERE d.id = ANY(:ids::bigint[]) RETURNING d.*
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, dead)
+  SELECT queue, pg_backend_pid(), -count(*) FROM revived GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
 INSERT INTO tasks (errors, id, queue, name, payload, headers, run_at, priority, max_attempts, options,
                    concurrency_key, schedule_id, fire_at, created_at)

@@ -82,24 +82,36 @@ WITH open AS MATERIALIZED (
   SELECT place, row_number() OVER w AS position, sum(bytes) OVER w AS total
   FROM candidate
   WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+), claimed AS (
+  UPDATE tasks AS t
+  SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
+      lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
+                            * interval '1 microsecond',
+      deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
+      updated_at = now()
+  FROM cut
+  WHERE t.ctid = cut.place AND t.state || '' = 'pending'
+    AND (cut.position = 1 OR cut.total <= $3::bigint)
+  RETURNING {ClaimedTask}
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, pending, running)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM claimed GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
-UPDATE tasks AS t
-SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
-    lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
-                          * interval '1 microsecond',
-    deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
-    updated_at = now()
-FROM cut
-WHERE t.ctid = cut.place AND t.state || '' = 'pending'
-  AND (cut.position = 1 OR cut.total <= $3::bigint)
-RETURNING {ClaimedTask};
+SELECT * FROM claimed;
 
 -- name: ReleaseClaim
 -- What a claim took whose answer got lost.
-UPDATE tasks AS t
-SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until = NULL,
-    deadline_at = NULL, updated_at = now()
-WHERE t.state = 'running' AND t.lease_token = $1::text::uuid AND NOT t.cancel_requested;
+WITH released AS (
+  UPDATE tasks AS t
+  SET state = 'pending', attempt = t.attempt - 1, lease_token = NULL, lease_until = NULL,
+      deadline_at = NULL, updated_at = now()
+  WHERE t.state = 'running' AND t.lease_token = $1::text::uuid AND NOT t.cancel_requested
+  RETURNING t.queue
+)
+INSERT INTO queue_counters AS c (queue, backend, pending, running)
+SELECT queue, pg_backend_pid(), count(*), -count(*) FROM released GROUP BY queue ORDER BY queue
+{AddCounts};
 
 -- name: NextDue
 -- How long until the first task of each queue is due; negative if it is, null if none is pending. Of
@@ -131,6 +143,10 @@ WITH acked AS MATERIALIZED (
   USING acked
   WHERE t.id = acked.id AND t.state || '' = 'running' AND t.lease_token = acked.token
   RETURNING t.*, acked.result
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, running, succeeded)
+  SELECT queue, pg_backend_pid(), -count(*), count(*) FROM ended GROUP BY queue ORDER BY queue
+  {AddCounts}
 )
 INSERT INTO task_history (state, lease_token, result, errors, {TaskColumns})
 SELECT 'succeeded', lease_token, result, errors, {TaskColumns}
