@@ -249,11 +249,15 @@ class SystemTest(unittest.TestCase):
 
     runs = ()
     migrated = True
+    # Whether nobody but the services changes tasks: at the end their counters are what counting says.
+    counts = True
 
     @classmethod
     def setUpClass(cls):
         cls.database = cls.new_database()
         cls.addClassCleanup(cls.database.drop)
+        if cls.migrated and cls.counts:
+            cls.addClassCleanup(cls._check_counters)
         for name in cls.runs:
             service = Service(name, cls.database.url)
             cls.addClassCleanup(cls._release, service)
@@ -265,6 +269,19 @@ class SystemTest(unittest.TestCase):
     def new_database(cls):
         """A class that needs another one overrides this."""
         return Database(cls.__name__.lower(), cls.migrated)
+
+    @classmethod
+    def _check_counters(cls):
+        columns = "pending", "running", "dead", "succeeded", "cancelled", "expired"
+        counted = cls.database.rows(
+            "SELECT queue, " + ", ".join(f"count(*) FILTER (WHERE state = '{c}')" for c in columns)
+            + " FROM all_tasks GROUP BY queue")
+        said = [row for row in cls.database.rows(
+            "SELECT queue, " + ", ".join(f"sum({c})::bigint" for c in columns)
+            + " FROM queue_counters GROUP BY queue") if any(row[1:])]
+        if sorted(counted) != sorted(said):
+            raise AssertionError(f"counters say {set(said) - set(counted)},"
+                                 f" tables {set(counted) - set(said)}")
 
     @staticmethod
     def _release(service):
