@@ -191,28 +191,37 @@ absl::Status HotConnection::Lost() {
   return StatusFromSqlState("", "hot lane");
 }
 
-absl::StatusOr<const char*> HotConnection::Prepare(const Statement& statement) {
+absl::StatusOr<const char*> HotConnection::Prepare(const Statement& statement,
+                                                   absl::Time deadline) {
   std::string& name = prepared_[&statement];
   if (!name.empty()) return name.c_str();
-  const HotResult prepared(
-      PQprepare(conn(), std::string(statement.name).c_str(), statement.sql, 0, nullptr));
-  if (!prepared.ok()) {
+  const std::string new_name(statement.name);
+  if (PQsendPrepare(conn(), new_name.c_str(), statement.sql, 0, nullptr) == 0) return Lost();
+  bool prepared = true;
+  while (true) {
+    PARLEY_ASSIGN_OR_RETURN(PGresult * raw, NextResult(deadline));
+    if (raw == nullptr) break;
+    const HotResult result(raw);
+    prepared = prepared && result.ok();
+  }
+  if (PQstatus(conn()) != CONNECTION_OK) return Lost();
+  if (!prepared) {
     usable_ = false;
-    if (PQstatus(conn()) != CONNECTION_OK) return Lost();
     return InternalError(absl::StrCat("cannot prepare ", statement.name));
   }
-  name = std::string(statement.name);
+  name = new_name;
   return name.c_str();
 }
 
-absl::Status HotConnection::Send(const std::vector<HotStep>& steps) {
-  refused_ = false;
+absl::Status HotConnection::Send(const std::vector<HotStep>& steps, absl::Time deadline) {
+  refused_ = true;  // until something is sent, surely nothing is written
   std::vector<const char*> names;
   names.reserve(steps.size());
   for (const HotStep& step : steps) {
-    PARLEY_ASSIGN_OR_RETURN(const char* name, Prepare(*step.statement));
+    PARLEY_ASSIGN_OR_RETURN(const char* name, Prepare(*step.statement, deadline));
     names.push_back(name);
   }
+  refused_ = false;
   if (PQenterPipelineMode(conn()) == 0) return Lost();
   std::vector<const char*> values;
   std::vector<int> lengths;
@@ -270,7 +279,7 @@ absl::Status HotConnection::FromResult(const PGresult* result, const Statement& 
 
 absl::Status HotConnection::Run(const std::vector<HotStep>& steps, absl::Time deadline,
                                 const OnResult& on_result) {
-  PARLEY_RETURN_IF_ERROR(Send(steps));
+  PARLEY_RETURN_IF_ERROR(Send(steps, deadline));
   return Receive(steps, deadline, on_result);
 }
 

@@ -111,15 +111,17 @@ class HotConnection {
                    const OnResult& on_result);
 
   // The two halves of Run, for who has something else to do while the server works: the same steps
-  // for both, and nothing else in between.
-  absl::Status Send(const std::vector<HotStep>& steps);
+  // for both, and nothing else in between. Send waits for the server only when a statement is new to
+  // the connection.
+  absl::Status Send(const std::vector<HotStep>& steps, absl::Time deadline);
   absl::Status Receive(const std::vector<HotStep>& steps, absl::Time deadline,
                        const OnResult& on_result);
 
   // False once the connection is of no use: it is lost, or what is prepared on it is stale.
   bool usable() const { return usable_; }
 
-  // Whether the last error was the server's own word, so that surely nothing was written.
+  // Whether surely nothing was written: the last error was the server's own word, or came before
+  // anything was sent.
   bool refused() const { return refused_; }
 
   // Whether the server has not hung up, as far as can be told without asking it.
@@ -128,7 +130,7 @@ class HotConnection {
  private:
   explicit HotConnection(std::unique_ptr<Session> session);
   PGconn* conn() const;
-  absl::StatusOr<const char*> Prepare(const Statement& statement);
+  absl::StatusOr<const char*> Prepare(const Statement& statement, absl::Time deadline);
   // Waits until something can be read, writing what is still to be sent.
   absl::Status WaitForInput(absl::Time deadline);
   // The next result; null: the end of a statement's results.

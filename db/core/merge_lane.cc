@@ -160,7 +160,7 @@ MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
   }
   MergedWrites writes = merger_->Merge(ops, now_or_never);
   std::vector<HotResult> results(writes.steps.size());
-  absl::Status status = connection_->Send(writes.steps);
+  absl::Status status = connection_->Send(writes.steps, deadline + kAnswerGrace);
   AnswerCommitted();  // those before; the server is at work meanwhile
   if (status.ok()) {
     status = connection_->Receive(

@@ -33,7 +33,8 @@
 
 namespace {
 
-constexpr std::size_t kLaneQueueFactor = 5;
+// The hot lane makes tens of thousands of tasks a second, and a call may bring a thousand of them.
+constexpr std::size_t kLaneQueueFactor = 100;
 
 }  // namespace
 
@@ -74,7 +75,6 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
 
-  // What goes through a hot lane goes together with others, and so fast, that more may wait.
   const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
   db::TaskRepository tasks(**pool);
   db::QueueRepository queues(**pool);

@@ -99,6 +99,11 @@ std::optional<Dedupe> DedupeFromProto(const pb::CreateTaskRequest& request,
 
 pb::Task ToProto(const Task& task) {
   pb::Task result;
+  Fill(task, result);
+  return result;
+}
+
+void Fill(const Task& task, pb::Task& result) {
   result.set_id(task.id);
   result.set_queue(task.queue);
   result.set_name(task.name);
@@ -134,7 +139,6 @@ pb::Task ToProto(const Task& task) {
   }
   result.set_concurrency_key(task.concurrency_key);
   result.set_dedupe_key(task.options.dedupe_key);
-  return result;
 }
 
 pb::RetryPolicy ToProto(const RetryPolicy& policy) {
@@ -273,7 +277,7 @@ AttemptEnd ToAttemptEnd(const pb::FailTaskRequest& request) {
 void AddLeases(const LeasedTasks& leased, google::protobuf::RepeatedPtrField<pb::Lease>& out) {
   for (const Task& task : leased.tasks) {
     pb::Lease& lease = *out.Add();
-    *lease.mutable_task() = ToProto(task);
+    Fill(task, *lease.mutable_task());
     lease.set_lease_token(leased.token);
     *lease.mutable_lease_duration() = runtime::ToDuration(
         std::min(leased.lease_left, task.options.run_timeout.value_or(leased.lease_left)));

@@ -23,6 +23,8 @@ namespace parley::scheduler {
 namespace pb = ::parley::scheduler::v1;
 
 pb::Task ToProto(const Task& task);
+// The same, into an empty message, whose memory is used again.
+void Fill(const Task& task, pb::Task& result);
 pb::RetryPolicy ToProto(const RetryPolicy& policy);
 // As it was put, for a digest.
 std::string ToText(const pb::RetryPolicy& policy);

@@ -127,11 +127,10 @@ bool WorkHub::WaitForNext() {
 }
 
 void WorkHub::Compare() {
-  using Held = std::map<std::int64_t, std::string>;
-  std::vector<std::pair<Session, Held>> asked;
+  std::vector<std::pair<Session, WorkSession::Tokens>> asked;
   std::vector<std::int64_t> ids;
   for (const Session& session : Sessions()) {
-    Held held = session->Held();
+    WorkSession::Tokens held = session->Held();
     if (held.empty()) continue;
     for (const auto& [id, token] : held) ids.push_back(id);
     asked.emplace_back(session, std::move(held));

@@ -1,5 +1,7 @@
 #include "services/scheduler/work_session.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -23,6 +25,8 @@ constexpr int kMaxUnanswered = 8;
 // And answers that wait until the worker reads.
 constexpr int kMaxUnread = 1000;
 constexpr std::size_t kMaxFrame = (std::size_t{3} << 20) + (std::size_t{1} << 19);
+// Of a frame that was sent, so much memory is kept for the next.
+constexpr std::size_t kMaxKept = std::size_t{128} << 10;
 // For what a stream has been told; it has no deadline of its own.
 constexpr absl::Duration kPatience = absl::Seconds(10);
 
@@ -77,7 +81,8 @@ void WorkSession::ReadOn() {
 
 void WorkSession::OnFrame(const grpc::ByteBuffer* frame) {
   if (frame == nullptr) return OnLeave(/*release=*/false);
-  pb::WorkRequest request;
+  google::protobuf::Arena arena;
+  pb::WorkRequest& request = *google::protobuf::Arena::CreateMessage<pb::WorkRequest>(&arena);
   if (absl::Status status = Accept(*frame, request); !status.ok()) return stream_->End(status);
   if (!request.acks().empty()) Ack(request);
   if (!request.fails().empty() || !request.releases().empty()) EndAttempts(request);
@@ -240,12 +245,12 @@ void WorkSession::Drain() {
   Flush();
 }
 
-std::map<std::int64_t, std::string> WorkSession::Held() {
+WorkSession::Tokens WorkSession::Held() {
   MutexLock lock(mutex_);
   return held_;
 }
 
-void WorkSession::Compare(const std::map<std::int64_t, std::string>& asked,
+void WorkSession::Compare(const Tokens& asked,
                           const std::map<std::int64_t, db::TaskRepository::RunningTask>& running) {
   {
     MutexLock lock(mutex_);
@@ -465,7 +470,12 @@ void WorkSession::Flush() {
         later.mutable_leases()->Swap(out_.mutable_leases());
       }
       frame = out_.SerializeAsString();
-      out_.Swap(&later);
+      // What is cleared keeps its memory for the next frame.
+      if (later.leases().empty() && frame.size() < kMaxKept) {
+        out_.Clear();
+      } else {
+        out_ = std::move(later);
+      }
     } else if (!closing_) {
       return;
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -58,10 +59,11 @@ class WorkSession : public std::enable_shared_from_this<WorkSession> {
   void Drain();
 
   // The leases that the worker has in hand: task ids and tokens.
-  std::map<std::int64_t, std::string> Held();
+  using Tokens = absl::flat_hash_map<std::int64_t, std::string>;  // by task
+  Tokens Held();
   // What the database says of those of Held(): their tokens now, and which are to be cancelled.
   // Tells the worker what it has lost, and, once, what to cancel.
-  void Compare(const std::map<std::int64_t, std::string>& asked,
+  void Compare(const Tokens& asked,
                const std::map<std::int64_t, db::TaskRepository::RunningTask>& running);
 
  private:
@@ -115,7 +117,7 @@ class WorkSession : public std::enable_shared_from_this<WorkSession> {
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
   int unanswered_ ABSL_GUARDED_BY(mutex_) = 0;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::int64_t, std::string> held_ ABSL_GUARDED_BY(mutex_);  // tokens, by task
+  Tokens held_ ABSL_GUARDED_BY(mutex_);
   std::set<std::int64_t> told_to_cancel_ ABSL_GUARDED_BY(mutex_);
   pb::WorkResponse out_ ABSL_GUARDED_BY(mutex_);  // what is to be sent
   bool sending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 // The hot lanes on a real server: what they merge, and what they do when things break.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <future>
@@ -40,6 +41,7 @@ const Statement kLaneEcho{
     "$6::text[]::text, NULL::bigint, $7::uuid[]::text"};
 const Statement kLaneDivide{"lane_test.Divide", "SELECT 100 / $1::bigint"};
 const Statement kLaneSleep{"lane_test.Sleep", "SELECT pg_sleep($1::bigint / 1000.0)::text"};
+const Statement kBackend{"lane_test.Backend", "SELECT pg_backend_pid()::bigint"};
 const Statement kTable{"lane_test.Table", "SELECT x FROM changing"};
 const Statement kAdd{"lane_test.Add",
                      "UPDATE counters SET n = n + 1 FROM unnest($1::bigint[]) AS k (key) WHERE "
@@ -135,6 +137,21 @@ TEST_F(Lanes, GiveASilentServerUpAtTheDeadline) {
                               absl::Now() + absl::Milliseconds(50), [](std::size_t, HotResult) {}),
               StatusIs(StatusCode::kUnavailable, reason::kDatabaseUnavailable));
   EXPECT_FALSE(connection->usable());
+}
+
+TEST_F(Lanes, GiveASilentServerUpBeforeAnythingIsPreparedThere) {
+  const auto connection = Connect();
+  std::int64_t pid = 0;
+  ASSERT_THAT(connection->Run({{&kBackend, HotParams()}}, Soon(),
+                              [&](std::size_t, HotResult result) { pid = result.Bigint(0, 0); }),
+              IsOk());
+  ASSERT_EQ(kill(static_cast<pid_t>(pid), SIGSTOP), 0);
+  EXPECT_THAT(connection->Run({{&kWrite, HotParams().BigintArray(std::vector<std::int64_t>{1})}},
+                              absl::Now() + absl::Milliseconds(50), [](std::size_t, HotResult) {}),
+              StatusIs(StatusCode::kUnavailable, reason::kDatabaseUnavailable));
+  ASSERT_EQ(kill(static_cast<pid_t>(pid), SIGCONT), 0);
+  EXPECT_FALSE(connection->usable());
+  EXPECT_TRUE(connection->refused());  // nothing was sent that could have been done
 }
 
 TEST_F(Lanes, AnswerReadsThatShareABatchWithABadOne) {
