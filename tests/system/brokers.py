@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+import kombu
 import redis
 
 from programs import PATIENCE
@@ -187,7 +188,20 @@ class RabbitMq(Process):
             self.wait_until_open()
 
     def wait_until_open(self):
-        self.wait_for("rabbitmq-server", lambda: is_open(self.port), 2 * PATIENCE)
+        self.wait_for("rabbitmq-server", self.accepts, 2 * PATIENCE)
+
+    def accepts(self):
+        """Its port is open long before it has recovered its queues; then it takes no client yet."""
+        if not is_open(self.port):
+            return False
+        client = kombu.Connection(self.url(), connect_timeout=PATIENCE)
+        try:
+            client.connect()
+        except client.connection_errors + client.channel_errors:
+            return False
+        finally:
+            client.release()
+        return True
 
     def url(self):
         password = self.PASSWORD.replace(":", "%3A").replace("/", "%2F")
