@@ -111,8 +111,8 @@ class HotConnection {
                    const OnResult& on_result);
 
   // The two halves of Run, for who has something else to do while the server works: the same steps
-  // for both, and nothing else in between. Send waits for the server only when a statement is new to
-  // the connection.
+  // for both, and nothing else in between. Send waits for the server only when a statement is new
+  // to the connection.
   absl::Status Send(const std::vector<HotStep>& steps, absl::Time deadline);
   absl::Status Receive(const std::vector<HotStep>& steps, absl::Time deadline,
                        const OnResult& on_result);

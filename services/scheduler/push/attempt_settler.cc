@@ -35,6 +35,7 @@ bool AttemptSettler::Ack(const std::vector<db::TaskAck>& acks) {
     std::promise<absl::Status> answer;
     std::vector<db::TaskAck> some = Slice(acks, begin, kAcksAtOnce);
     std::vector<std::int64_t> ids;
+    ids.reserve(some.size());
     for (const db::TaskAck& ack : some) ids.push_back(ack.task_id);
     parts_.acker.Ack(std::move(some), absl::Now() + kSettlePatience,
                      [&answer](const absl::StatusOr<std::vector<bool>>& held) {

@@ -102,6 +102,7 @@ std::vector<db::PushedTask> HandoffKeeper::SortOut(const std::vector<db::PushedT
   std::vector<db::PushedTask> sent;
   if (old.empty()) return sent;
   std::vector<std::string> keys;
+  keys.reserve(old.size());
   for (const db::PushedTask& task : old) keys.push_back(HandoffKey(task.lease));
   const auto was_sent = celery_.ledger->Withdraw(keys);
   if (!was_sent.ok()) return sent;  // the pusher tells of an outage
@@ -119,6 +120,7 @@ std::vector<db::PushedTask> HandoffKeeper::SortOut(const std::vector<db::PushedT
 
 void HandoffKeeper::Acknowledge(const std::vector<db::PushedTask>& tasks) {
   std::vector<db::TaskAck> acks;
+  acks.reserve(tasks.size());
   for (const db::PushedTask& task : tasks) acks.push_back({task.lease.task_id, task.lease.token});
   Settle(acks, {});
 }
@@ -213,6 +215,7 @@ void HandoffKeeper::Settle(const std::vector<db::TaskAck>& acks,
   if (acks.empty() && ends.empty()) return;
   if (!settler_.Ack(acks) || !settler_.End(ends)) return;
   std::vector<std::string> keys;
+  keys.reserve(acks.size() + ends.size());
   for (const db::TaskAck& ack : acks) keys.push_back(HandoffKey({ack.task_id, ack.token}));
   for (const AttemptEnd& end : ends) keys.push_back(HandoffKey(end.lease));
   for (const db::TaskAck& ack : acks) tracked_.erase(ack.task_id);
