@@ -25,11 +25,13 @@ absl::StatusOr<std::vector<RedisReply>> RunAll(
 
 absl::StatusOr<std::vector<bool>> HandoffLedger::Enter(const std::vector<std::string>& keys) {
   std::vector<RedisConnection::Command> commands;
+  commands.reserve(keys.size());
   for (const std::string& key : keys) {
     commands.push_back({"SET", key, "sent", "NX", "EX", Seconds(kKeepHandoff)});
   }
   PARLEY_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, RunAll(*redis_, commands));
   std::vector<bool> entered;
+  entered.reserve(replies.size());
   for (const RedisReply& reply : replies) entered.push_back(reply.text.has_value());
   return entered;
 }
@@ -51,6 +53,7 @@ absl::StatusOr<std::vector<bool>> HandoffLedger::Withdraw(const std::vector<std:
 
 absl::Status HandoffLedger::Settle(const std::vector<std::string>& keys, absl::Duration keep) {
   std::vector<RedisConnection::Command> commands;
+  commands.reserve(keys.size());
   for (const std::string& key : keys) commands.push_back({"EXPIRE", key, Seconds(keep)});
   return RunAll(*redis_, commands).status();
 }

@@ -28,7 +28,7 @@ amqp_bytes_t Bytes(const std::string& text) {
 class Properties {
  public:
   explicit Properties(const CeleryMessage& message) : headers_(MessageHeaders(message)) {
-    for (int i = 0; i < 2; ++i) nulls_[i] = {.kind = AMQP_FIELD_KIND_VOID, .value = {}};
+    for (amqp_field_value_t& null : nulls_) null = {.kind = AMQP_FIELD_KIND_VOID, .value = {}};
     for (const auto& [name, value] : headers_) {
       entries_.push_back({.key = Bytes(name), .value = std::visit(*this, value)});
     }
@@ -116,6 +116,7 @@ std::vector<HandoffOutcome> RabbitBroker::Push(const std::vector<Handoff>& hando
   absl::Status ready = Check(handoffs.front().message.queue);
   if (ready.ok() && ledger_.has_value()) {
     std::vector<std::string> keys;
+    keys.reserve(handoffs.size());
     for (const Handoff& handoff : handoffs) keys.push_back(handoff.key);
     const auto entered = ledger_->Enter(keys);
     ready = entered.status();
