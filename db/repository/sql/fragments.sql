@@ -58,6 +58,15 @@ t.id, t.queue, t.name, t.payload, nullif(t.headers, '{}')::text, t.run_at, t.exp
 t.priority::integer, t.attempt, t.max_attempts, t.lease_until, nullif(t.errors, '[]')::text,
 t.options::text, t.concurrency_key, t.schedule_id, t.fire_at, t.created_at, t.updated_at
 
+-- fragment: BeginLease
+-- What a claim sets besides the state: under the token $4, for $5 microseconds, or for as long as the task may
+-- run, if that is less.
+attempt = t.attempt + 1, lease_token = $4::text::uuid,
+lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
+                      * interval '1 microsecond',
+deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
+updated_at = now()
+
 -- fragment: ClaimedBytes
 -- About as much as a task takes in an answer, and not less. Most have neither headers nor errors: to write
 -- those out in order to measure them would take longer than all else.
@@ -116,4 +125,14 @@ SELECT b.key FROM blocked_key AS b WHERE b.key IS NOT NULL
    FROM tasks AS t
    WHERE t.state = 'running' AND t.queue = asked.name AND t.concurrency_key = k.key
    LIMIT asked.per_key
+ ) AS t)
+
+-- fragment: RunningOfQueue
+-- How many tasks of queues AS q run, but not above its limit.
+(SELECT count(*)
+ FROM (
+   SELECT
+   FROM tasks AS t
+   WHERE t.state = 'running' AND t.queue = q.name
+   LIMIT coalesce(q.max_running, 0)
  ) AS t)

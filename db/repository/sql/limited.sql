@@ -27,15 +27,7 @@ WITH limits AS MATERIALIZED (
   FROM queues AS q
   CROSS JOIN (SELECT clock_timestamp() AS at) AS clock
   CROSS JOIN LATERAL (SELECT {TokensNow} AS tokens) AS bucket
-  CROSS JOIN LATERAL (
-    SELECT count(*)
-    FROM (
-      SELECT
-      FROM tasks AS t
-      WHERE t.state = 'running' AND t.queue = q.name
-      LIMIT coalesce(q.max_running, 0)
-    ) AS t
-  ) AS running
+  CROSS JOIN LATERAL {RunningOfQueue} AS running
   WHERE q.name = $1::text AND q.name = current_setting('parley.locked_queue', true)
 ), reach AS MATERIALIZED (
   -- How far it looks beyond what it can take: for what others have locked, and for keys that have room. If
@@ -99,11 +91,7 @@ WITH limits AS MATERIALIZED (
   WINDOW w AS (ROWS UNBOUNDED PRECEDING)
 ), claimed AS (
   UPDATE tasks AS t
-  SET state = 'running', blocked = false, attempt = t.attempt + 1, lease_token = $4::text::uuid,
-      lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
-                            * interval '1 microsecond',
-      deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
-      updated_at = now()
+  SET state = 'running', blocked = false, {BeginLease}
   FROM cut
   WHERE t.id = cut.id AND t.state = cut.state
     AND (cut.position = 1 OR cut.total <= $3::bigint)
@@ -170,13 +158,5 @@ CROSS JOIN LATERAL (
               THEN ceil((greatest(1, least(q.rate_per_second / 100, q.burst / 2.0)) - filled.tokens)
                         / q.rate_per_second * 1000000)::bigint END AS full_in
 ) AS bucket
-CROSS JOIN LATERAL (
-  SELECT count(*)
-  FROM (
-    SELECT
-    FROM tasks AS t
-    WHERE t.state = 'running' AND t.queue = q.name
-    LIMIT coalesce(q.max_running, 0)
-  ) AS t
-) AS running
+CROSS JOIN LATERAL {RunningOfQueue} AS running
 WHERE q.name = ANY($1::text[]) AND q.limited AND q.paused_at IS NULL;

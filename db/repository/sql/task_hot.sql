@@ -84,11 +84,7 @@ WITH open AS MATERIALIZED (
   WINDOW w AS (ROWS UNBOUNDED PRECEDING)
 ), claimed AS (
   UPDATE tasks AS t
-  SET state = 'running', attempt = t.attempt + 1, lease_token = $4::text::uuid,
-      lease_until = now() + least($5::bigint, (t.options ->> 'run_timeout_us')::bigint)
-                            * interval '1 microsecond',
-      deadline_at = now() + (t.options ->> 'run_timeout_us')::bigint * interval '1 microsecond',
-      updated_at = now()
+  SET state = 'running', {BeginLease}
   FROM cut
   WHERE t.ctid = cut.place AND t.state || '' = 'pending'
     AND (cut.position = 1 OR cut.total <= $3::bigint)
