@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "db/repository/statements.h"
 #include "tests/repository/task_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -65,6 +66,14 @@ TEST_F(QueueCountersTest, TellHowTasksEndThatNobodyHas) {
   Create(late);
   ASSERT_THAT(tasks_.ExpireTasks(10, Deadline()), IsOkAndHolds(1));
   EXPECT_EQ(Counters("q"), "0 0 0 | 2 0 1 1 0 0");
+}
+
+TEST_F(QueueCountersTest, TellThatAClaimWhoseAnswerGotLostIsReleased) {
+  Create(MakeTask());
+  const Claimed claimed = ClaimOne("q");
+  database_.Sql(absl::StrCat("PREPARE release AS ", db::sql::task_hot::ReleaseClaim.sql,
+                             "; EXECUTE release('", claimed.token, "')"));
+  EXPECT_EQ(Counters("q"), "1 0 0 | 1 0 0 0 0 0");
 }
 
 TEST_F(QueueCountersTest, NoTransactionWaitsForAnotherToCount) {
