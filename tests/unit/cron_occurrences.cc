@@ -6,12 +6,12 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "services/scheduler/cron.h"
+#include "base/cron.h"
 
 namespace {
 
+using ::parley::CronExpression;
 using ::parley::LocalTimeResolution;
-using ::parley::scheduler::CronExpression;
 
 char LetterOf(LocalTimeResolution resolution) {
   switch (resolution) {
@@ -27,11 +27,15 @@ char LetterOf(LocalTimeResolution resolution) {
 
 void Answer(const CronExpression& cron, const absl::TimeZone& zone, absl::Time begin,
             absl::Time end) {
-  absl::Time after = begin - absl::Nanoseconds(1);
+  const absl::Time after = begin - absl::Nanoseconds(1);
+  std::int64_t found = 0;
   for (auto next = cron.Next(after, zone); next && next->time < end;
        next = cron.Next(next->time, zone)) {
     std::cout << absl::ToUnixSeconds(next->time) / 60 << LetterOf(next->resolution) << ' ';
+    ++found;
   }
+  const std::int64_t counted = cron.Count(after, end - absl::Nanoseconds(1), zone);
+  if (counted != found) std::cout << "counted: " << counted;
   std::cout << '\n';
 }
 

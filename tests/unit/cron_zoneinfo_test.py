@@ -217,7 +217,7 @@ class Program:
         self.process.stdin.write(f"{zone} {60 * begin} {60 * end} {expression}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline().split()
-        if answer[:1] == ["error"]:
+        if answer[:1] == ["error"] or answer[-2:-1] == ["counted:"]:
             sys.exit(f"{zone}: {expression}: {' '.join(answer)}")
         return [(int(word[:-1]), word[-1]) for word in answer]
 

@@ -1,5 +1,3 @@
-#include "services/scheduler/cron.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,9 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/cron.h"
 #include "tests/support/status_matchers.h"
 
-namespace parley::scheduler {
+namespace parley {
 namespace {
 
 using ::testing::HasSubstr;
@@ -255,4 +254,4 @@ TEST(CronExpressionTest, RefusesWhatItDoesNotUnderstandAndSaysWhere) {
 }
 
 }  // namespace
-}  // namespace parley::scheduler
+}  // namespace parley

@@ -1,4 +1,4 @@
-#include "services/scheduler/cron.h"
+#include "base/cron.h"
 
 #include <algorithm>
 #include <array>
@@ -17,14 +17,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "base/zone_stretch.h"
 
-namespace parley::scheduler {
+namespace parley {
 namespace {
 
 using absl::CivilSecond;
 
 constexpr int kSearchYears = 50;
-constexpr absl::civil_year_t kLastYear = 2400;
 
 // What a field may hold. Of `names`, the first means `low`.
 struct FieldKind {
@@ -68,6 +68,9 @@ int NextValue(std::uint64_t bits, int from) {
 }
 
 int FirstValue(std::uint64_t bits) { return NextValue(bits, 0); }
+
+// How many values are lower than `value`.
+int CountBelow(std::uint64_t bits, int value) { return absl::popcount(bits & (Bit(value) - 1)); }
 
 // One field of an expression, read from its text.
 class Field {
@@ -163,6 +166,11 @@ class Field {
   bool has_star_or_step_ = false;
 };
 
+// The first whole second later than `time`.
+absl::Time SecondAfter(absl::Time time) {
+  return absl::FromUnixSeconds(absl::ToUnixSeconds(time)) + absl::Seconds(1);
+}
+
 // The five fields that a name stands for; others as they are.
 absl::StatusOr<absl::string_view> ExpandMacro(absl::string_view text) {
   if (!absl::StartsWith(text, "@")) return text;
@@ -183,62 +191,6 @@ bool SomeMonthHasDay(std::uint64_t months, std::uint64_t days) {
   }
   return false;
 }
-
-// A stretch of time without a change of the zone's offset, and the change that it begins with.
-class Stretch {
- public:
-  // The one that `time` lies in.
-  Stretch(absl::Time time, const absl::TimeZone& zone) : zone_(zone), begin_(time) {
-    has_change_ = zone.PrevTransition(time + absl::Seconds(1), &change_);
-    if (has_change_) change_time_ = zone.At(change_.to).trans;
-    FindEnd();
-  }
-
-  // Goes on to the next one; false: there is none.
-  bool Advance() {
-    if (end_ == absl::InfiniteFuture()) return false;
-    begin_ = end_;
-    has_change_ = true;
-    change_ = next_;
-    change_time_ = begin_;
-    FindEnd();
-    return true;
-  }
-
-  absl::Time begin() const { return begin_; }
-  // What clocks show at its beginning, and what they would show at its end.
-  CivilSecond civil_begin() const { return absl::ToCivilSecond(begin_, zone_); }
-  CivilSecond civil_end() const {
-    return end_ == absl::InfiniteFuture() ? CivilSecond(kLastYear, 1, 1) : next_.from;
-  }
-  // What clocks showed before the change is shown again up to here.
-  CivilSecond repeated_until() const {
-    return has_change_ ? std::max(change_.from, civil_begin()) : civil_begin();
-  }
-  // The civil times left out by the change, and shifted to an instant at or after begin(), are
-  // those from skipped_begin() to skipped_end(): none if they are equal.
-  CivilSecond skipped_end() const { return change_.to; }
-  CivilSecond skipped_begin() const {
-    if (!has_change_ || change_.to <= change_.from) return change_.to;
-    return std::min(change_.to, change_.from + absl::ToInt64Seconds(begin_ - change_time_));
-  }
-  absl::Time Shift(CivilSecond skipped) const {
-    return change_time_ + absl::Seconds(skipped - change_.from);
-  }
-
- private:
-  void FindEnd() {
-    end_ = zone_.NextTransition(begin_, &next_) ? zone_.At(next_.to).trans : absl::InfiniteFuture();
-  }
-
-  const absl::TimeZone& zone_;
-  absl::Time begin_;
-  absl::Time end_;
-  bool has_change_ = false;
-  absl::TimeZone::CivilTransition change_;
-  absl::Time change_time_;
-  absl::TimeZone::CivilTransition next_;
-};
 
 }  // namespace
 
@@ -320,12 +272,62 @@ std::optional<CivilSecond> CronExpression::NextMatch(CivilSecond from, CivilSeco
   return std::nullopt;
 }
 
+std::int64_t CronExpression::TimesOfDay() const {
+  return std::int64_t{absl::popcount(hours_)} * absl::popcount(minutes_) * absl::popcount(seconds_);
+}
+
+std::int64_t CronExpression::TimesBefore(CivilSecond time) const {
+  const std::int64_t an_hour = std::int64_t{absl::popcount(minutes_)} * absl::popcount(seconds_);
+  std::int64_t count = CountBelow(hours_, time.hour()) * an_hour;
+  if ((hours_ & Bit(time.hour())) == 0) return count;
+  count += std::int64_t{CountBelow(minutes_, time.minute())} * absl::popcount(seconds_);
+  if ((minutes_ & Bit(time.minute())) == 0) return count;
+  return count + CountBelow(seconds_, time.second());
+}
+
+std::int64_t CronExpression::CountMatches(CivilSecond from, CivilSecond end) const {
+  std::int64_t count = 0;
+  const absl::CivilDay first(from);
+  const absl::CivilDay last(end);
+  for (absl::CivilDay day = first; day <= last && from < end; ++day) {
+    if ((months_ & Bit(day.month())) == 0 || !MatchesDay(day)) continue;
+    count += day == last ? TimesBefore(end) : TimesOfDay();
+    if (day == first) count -= TimesBefore(from);
+  }
+  return count;
+}
+
+std::int64_t CronExpression::Count(absl::Time after, absl::Time until,
+                                   const absl::TimeZone& zone) const {
+  const absl::Time begin = SecondAfter(after);
+  const absl::Time end = SecondAfter(until);
+  std::int64_t count = 0;
+  if (begin >= end) return 0;
+  ZoneStretch stretch(begin, zone);
+  do {
+    const CivilSecond from = keeps_pace_ ? stretch.civil_begin() : stretch.repeated_until();
+    const CivilSecond to = end < stretch.end()
+                               ? stretch.civil_begin() + absl::ToInt64Seconds(end - stretch.begin())
+                               : stretch.civil_end();
+    count += CountMatches(from, to);
+    if (keeps_pace_) continue;
+    // Shifted ones, but for those that fall on another.
+    for (auto skipped = NextMatch(stretch.skipped_begin(), stretch.skipped_end());
+         skipped && stretch.Shift(*skipped) < end;
+         skipped = NextMatch(*skipped + 1, stretch.skipped_end())) {
+      const CivilSecond shifted = stretch.CivilShift(*skipped);
+      if (CountMatches(shifted, shifted + 1) == 0) ++count;
+    }
+  } while (stretch.Advance() && stretch.begin() < end);
+  return count;
+}
+
 std::optional<Occurrence> CronExpression::Next(absl::Time after, const absl::TimeZone& zone) const {
-  const absl::Time begin = absl::FromUnixSeconds(absl::ToUnixSeconds(after)) + absl::Seconds(1);
+  const absl::Time begin = SecondAfter(after);
   const CivilSecond limit =
       std::min(absl::ToCivilSecond(begin, zone) + std::int64_t{kSearchYears} * 366 * 24 * 3600,
-               CivilSecond(kLastYear, 1, 1));
-  Stretch stretch(begin, zone);
+               CivilSecond(kLastZoneYear, 1, 1));
+  ZoneStretch stretch(begin, zone);
   do {
     std::optional<Occurrence> found;
     const CivilSecond from = keeps_pace_ ? stretch.civil_begin() : stretch.repeated_until();
@@ -345,4 +347,4 @@ std::optional<Occurrence> CronExpression::Next(absl::Time after, const absl::Tim
   return std::nullopt;
 }
 
-}  // namespace parley::scheduler
+}  // namespace parley

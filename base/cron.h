@@ -29,7 +29,7 @@
 #include "absl/time/time.h"
 #include "base/local_time.h"
 
-namespace parley::scheduler {
+namespace parley {
 
 // A point in time at which something recurs.
 struct Occurrence {
@@ -49,14 +49,23 @@ class CronExpression {
   // changes of zones are worked out. Costs a few microseconds; a rare one up to a millisecond.
   std::optional<Occurrence> Next(absl::Time after, const absl::TimeZone& zone) const;
 
+  // How many occurrences are later than `after` and not later than `until`: as many as Next would
+  // find, at the cost of a look at every day.
+  std::int64_t Count(absl::Time after, absl::Time until, const absl::TimeZone& zone) const;
+
  private:
   CronExpression() = default;
 
   bool MatchesDay(absl::CivilDay day) const;
   // The first match at or after `from` and before `end`.
   std::optional<absl::CivilSecond> NextMatch(absl::CivilSecond from, absl::CivilSecond end) const;
-  // The same inside `day`, at or after `from`, which is of that day.
+  // The same inside the day that `from` is of.
   std::optional<absl::CivilSecond> NextMatchInDay(absl::CivilSecond from) const;
+  // How many there are at or after `from` and before `end`.
+  std::int64_t CountMatches(absl::CivilSecond from, absl::CivilSecond end) const;
+  // How many times of a day that matches are before that of `time`.
+  std::int64_t TimesBefore(absl::CivilSecond time) const;
+  std::int64_t TimesOfDay() const;
 
   // Bit n: the value n. Constant after construction.
   std::uint64_t seconds_ = 1;
@@ -69,4 +78,4 @@ class CronExpression {
   bool keeps_pace_ = false;     // of the two rules for changes of offset, the second
 };
 
-}  // namespace parley::scheduler
+}  // namespace parley
