@@ -48,14 +48,21 @@ absl::StatusOr<std::optional<std::int64_t>> ClaimRequest(Session& session, const
                                                              {"resource_id", resource_id}}));
   if (claimed) return std::optional<std::int64_t>();
   // A statement of its own: its snapshot sees what the twin has committed while the insert waited.
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<std::int64_t> first, FindRequest(session, key));
+  if (!first) return InternalError("a request id is neither free nor taken");
+  return first;
+}
+
+absl::StatusOr<std::optional<std::int64_t>> FindRequest(Session& session, const RequestKey& key) {
+  if (key.id.empty()) return std::optional<std::int64_t>();
   PARLEY_ASSIGN_OR_RETURN(
-      const std::optional<RequestRow> first,
+      const std::optional<RequestRow> found,
       session.QueryOptional<RequestRow>(
           sql::request::GetRequest,
           {{"operation", key.operation}, {"scope_id", key.scope_id}, {"request_id", key.id}}));
-  if (!first) return InternalError("a request id is neither free nor taken");
-  if (first->fingerprint != key.fingerprint) return RequestIdReused(key.id);
-  return std::optional<std::int64_t>(first->id);
+  if (!found) return std::optional<std::int64_t>();
+  if (found->fingerprint != key.fingerprint) return RequestIdReused(key.id);
+  return std::optional<std::int64_t>(found->id);
 }
 
 }  // namespace parley::db

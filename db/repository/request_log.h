@@ -32,4 +32,8 @@ absl::Status RequestIdReused(absl::string_view request_id);
 absl::StatusOr<std::optional<std::int64_t>> ClaimRequest(Session& session, const RequestKey& key,
                                                          std::int64_t resource_id);
 
+// The resource id that `key` was claimed for, if it was, and is committed; nullopt with an empty
+// key.id. ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+absl::StatusOr<std::optional<std::int64_t>> FindRequest(Session& session, const RequestKey& key);
+
 }  // namespace parley::db

@@ -18,26 +18,6 @@
 namespace parley::db {
 namespace {
 
-// An instant as whole seconds and microseconds, both null without one.
-struct SplitTime {
-  std::optional<std::int64_t> seconds;  // since 1970, rounded down, also before it
-  std::optional<std::int64_t> micros;
-};
-
-SplitTime Split(const std::optional<absl::Time>& time) {
-  if (!time) return {};
-  constexpr std::int64_t kMicros = 1'000'000;
-  const std::int64_t seconds = absl::ToUnixSeconds(*time);
-  return {seconds, absl::ToUnixMicros(*time) - seconds * kMicros};
-}
-
-void AppendTimeBinds(const TaskTime& time, std::vector<Bind>& binds) {
-  const SplitTime run = Split(time.run_time);
-  binds.emplace_back("run_at_s", run.seconds);
-  binds.emplace_back("run_at_us", run.micros);
-  binds.emplace_back("delay_us", absl::ToInt64Microseconds(time.delay));
-}
-
 // Null for an empty text.
 std::optional<std::string> TextOrNull(std::string text) {
   if (text.empty()) return std::nullopt;

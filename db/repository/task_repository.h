@@ -128,6 +128,18 @@ class TaskRepository {
   absl::StatusOr<std::int64_t> RedriveTasks(absl::string_view queue, std::int32_t max_tasks,
                                             absl::Time deadline);
 
+  struct ZoneBatch {
+    std::int64_t last_id = 0;  // of those looked at; 0: there was none
+    std::int64_t moved = 0;
+    std::vector<std::string> queues;  // in which tasks have moved
+  };
+  // Works out anew when PENDING tasks are due that were given a local time, have not been tried and
+  // are not due yet: those with ids above `after`, at most `limit` of them, with what this process
+  // knows of their zones. A time that its policies would refuse by now is shifted, or the first of
+  // two.
+  absl::StatusOr<ZoneBatch> FollowZones(std::int64_t after, std::int32_t limit,
+                                        absl::Time deadline);
+
   // Sees to it that tasks that end on the next `days` days find a place in the history.
   absl::Status ExtendHistory(std::int32_t days, absl::Time deadline);
   // Forgets the tasks that ended on the oldest day of the history, if that is more than `days` days

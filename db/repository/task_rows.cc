@@ -158,6 +158,10 @@ absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json) {
   });
 }
 
+absl::StatusOr<LocalTime> LocalTimeFromJson(absl::string_view json) {
+  return FromJson<LocalTime>(json, LocalTimeFrom);
+}
+
 absl::StatusOr<RetryPolicy> RetryPolicyFromJson(absl::string_view json) {
   return FromJson<RetryPolicy>(json, RetryPolicyFrom);
 }
@@ -175,6 +179,20 @@ std::string TaskOptionsToJson(const TaskOptions& options) {
 
 std::string ToJson(const LocalTime& time) { return JsonOf(time).dump(); }
 std::string ToJson(const RetryPolicy& policy) { return JsonOf(policy).dump(); }
+
+SplitTime Split(const std::optional<absl::Time>& time) {
+  if (!time) return {};
+  constexpr std::int64_t kMicros = 1'000'000;
+  const std::int64_t seconds = absl::ToUnixSeconds(*time);
+  return {seconds, absl::ToUnixMicros(*time) - seconds * kMicros};
+}
+
+void AppendTimeBinds(const TaskTime& time, std::vector<Bind>& binds) {
+  const SplitTime run = Split(time.run_time);
+  binds.emplace_back("run_at_s", run.seconds);
+  binds.emplace_back("run_at_us", run.micros);
+  binds.emplace_back("delay_us", absl::ToInt64Microseconds(time.delay));
+}
 
 TaskState ReadTaskState(const soci::values& values) {
   return FromLabel<TaskState>(kStates, values.get<std::string>("state"));

@@ -32,11 +32,21 @@ LocalTimeResolution LocalTimeResolutionFromLabel(const std::string& label);
 absl::StatusOr<std::map<std::string, std::string>> HeadersFromJson(absl::string_view json);
 absl::StatusOr<std::vector<TaskError>> TaskErrorsFromJson(absl::string_view json);
 absl::StatusOr<TaskOptions> TaskOptionsFromJson(absl::string_view json);
+absl::StatusOr<LocalTime> LocalTimeFromJson(absl::string_view json);
 absl::StatusOr<RetryPolicy> RetryPolicyFromJson(absl::string_view json);
 // Empty if there is nothing to be stored.
 std::string TaskOptionsToJson(const TaskOptions& options);
 std::string ToJson(const LocalTime& time);
 std::string ToJson(const RetryPolicy& policy);
+
+// An instant as whole seconds since 1970, rounded down, and microseconds; both null without one.
+struct SplitTime {
+  std::optional<std::int64_t> seconds;
+  std::optional<std::int64_t> micros;
+};
+SplitTime Split(const std::optional<absl::Time>& time);
+// For {RunAt} of a statement.
+void AppendTimeBinds(const TaskTime& time, std::vector<Bind>& binds);
 
 struct TaskRow {
   Task task;
@@ -57,6 +67,14 @@ struct MovedTaskRow {
 
 struct TaskStateRow {
   TaskState state = TaskState::kPending;
+};
+
+// A task that waits for a local time.
+struct LocalTimeRow {
+  std::int64_t id = 0;
+  std::string queue;
+  std::string local_time;  // as it is stored
+  absl::Time run_time;
 };
 
 struct LeaseRow {
@@ -121,6 +139,17 @@ struct type_conversion<parley::db::TaskStateRow> {
   using base_type = values;
   static void from_base(const values& row, indicator /*unused*/, parley::db::TaskStateRow& out) {
     out.state = parley::db::ReadTaskState(row);
+  }
+};
+
+template <>
+struct type_conversion<parley::db::LocalTimeRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::LocalTimeRow& out) {
+    out.id = row.get<long long>("id");
+    out.queue = row.get<std::string>("queue");
+    out.local_time = row.get<std::string>("local_time");
+    out.run_time = parley::db::TimeColumn(row, "run_at");
   }
 };
 

@@ -136,3 +136,26 @@ SELECT b.key FROM blocked_key AS b WHERE b.key IS NOT NULL
    WHERE t.state = 'running' AND t.queue = q.name
    LIMIT coalesce(q.max_running, 0)
  ) AS t)
+
+-- fragment: ShownSchedule
+-- What ReadSchedule (schedule_rows.h) reads, of schedules AS s.
+{ScheduleTiming}, s.name, s.queue, s.task_name, encode(s.payload, 'hex') AS payload,
+s.headers::text AS headers, s.priority::int AS priority, s.max_attempts, s.expire_after_us,
+s.options::text AS options, s.concurrency_key, s.pause_note,
+(extract(epoch FROM s.paused_at) * 1000000)::bigint AS paused_at,
+(extract(epoch FROM s.last_fire_at) * 1000000)::bigint AS last_fire_at, s.last_task_id,
+s.fired, s.missed, s.overlapped, s.buffered, s.triggered, s.backfilled, s.version,
+(extract(epoch FROM s.created_at) * 1000000)::bigint AS created_at,
+(extract(epoch FROM s.updated_at) * 1000000)::bigint AS updated_at
+
+-- fragment: ScheduleTiming
+-- What ReadScheduleTiming reads: all that says when and how it fires. Stands in ShownSchedule, so after
+-- it.
+s.id, s.cron, s.interval_us, (extract(epoch FROM s.anchor_at) * 1000000)::bigint AS anchor_at,
+s.time_zone, (extract(epoch FROM s.start_at) * 1000000)::bigint AS start_at,
+(extract(epoch FROM s.end_at) * 1000000)::bigint AS end_at, s.misfire_policy, s.misfire_limit,
+s.catch_up_window_us, s.overlap_policy, s.jitter_us,
+(extract(epoch FROM s.considered_until) * 1000000)::bigint AS considered_until,
+(extract(epoch FROM s.next_fire_at) * 1000000)::bigint AS next_fire_at,
+(extract(epoch FROM s.buffered_fire_at) * 1000000)::bigint AS buffered_fire_at,
+(extract(epoch FROM now()) * 1000000)::bigint AS now

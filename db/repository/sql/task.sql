@@ -90,6 +90,26 @@ SET run_at = {RunAt},
 WHERE t.id = :id::bigint AND t.state || '' = 'pending'
 RETURNING t.id;
 
+-- name: ListLocalTimes
+-- Tasks that are not due yet and were given a local time, from an id on.
+SELECT t.id, t.queue, (t.options -> 'local_time')::text AS local_time,
+       (extract(epoch FROM t.run_at) * 1000000)::bigint AS run_at
+FROM tasks AS t
+WHERE t.state = 'pending' AND (t.options -> 'local_time') IS NOT NULL AND t.id > :after::bigint
+  AND t.attempt = 0 AND t.run_at > now()
+ORDER BY t.id
+LIMIT :limit::int;
+
+-- name: MoveToLocalTime
+-- If it still is the local time that the task waits for.
+UPDATE tasks AS t
+SET run_at = {RunAt},
+    options = t.options || jsonb_build_object('local_time', :local_time::text::jsonb),
+    updated_at = now()
+WHERE t.id = :id::bigint AND t.state || '' = 'pending' AND t.attempt = 0
+  AND t.options -> 'local_time' = :old_local_time::text::jsonb
+RETURNING t.id;
+
 -- name: AckTask
 -- One, for who ends its task in the transaction that does the work; see AckTasks (task_hot.sql).
 WITH ended AS (

@@ -1,0 +1,3 @@
+parley_test(model_test
+  SOURCES firing_plan_test.cc
+  LINKS parley::model)
