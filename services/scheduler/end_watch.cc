@@ -26,8 +26,8 @@ bool HasEnded(const Task& task) {
 
 }  // namespace
 
-EndWatch::EndWatch(db::TaskRepository& tasks, absl::Duration look_interval)
-    : tasks_(tasks), look_interval_(look_interval), thread_([this] { Run(); }) {}
+EndWatch::EndWatch(db::TaskRepository& tasks, Options options)
+    : tasks_(tasks), options_(std::move(options)), thread_([this] { Run(); }) {}
 
 EndWatch::~EndWatch() {
   Drain();
@@ -55,6 +55,7 @@ void EndWatch::Enter(Wait wait) {
 }
 
 void EndWatch::TasksEnded(const std::vector<std::int64_t>& ids) {
+  if (!ids.empty()) options_.on_ended();
   MutexLock lock(mutex_);
   if (waits_.empty()) return;
   for (const std::int64_t id : ids) {
@@ -185,7 +186,7 @@ std::vector<EndWatch::Wait> EndWatch::Take(std::int64_t task_id, Which which) {
 }
 
 void EndWatch::PlanNextLook(const Round& round, const absl::Status& status, absl::Duration took) {
-  const absl::Duration pause = look_interval_ * absl::Uniform(random_, 0.9, 1.1);
+  const absl::Duration pause = options_.look_interval * absl::Uniform(random_, 0.9, 1.1);
   const absl::Time now = absl::Now();
   MutexLock lock(mutex_);
   if (!status.ok()) {

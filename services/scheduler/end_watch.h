@@ -33,9 +33,13 @@ class EndWatch {
  public:
   static constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
 
-  // Starts the thread, which asks about all tasks every `look_interval`, about. `tasks` must
-  // outlive the watch.
-  explicit EndWatch(db::TaskRepository& tasks, absl::Duration look_interval = kLookInterval);
+  struct Options {
+    absl::Duration look_interval = kLookInterval;  // about
+    // Called by TasksEnded, for whoever else wants to know. Must not block. Any thread.
+    std::function<void()> on_ended;
+  };
+  // Starts the thread, which asks about all tasks. `tasks` must outlive the watch.
+  EndWatch(db::TaskRepository& tasks, Options options);
   ~EndWatch();  // Drain(), then ends the thread
 
   EndWatch(const EndWatch&) = delete;
@@ -85,7 +89,7 @@ class EndWatch {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   db::TaskRepository& tasks_;
-  const absl::Duration look_interval_;
+  const Options options_;
   absl::BitGen random_;  // the thread's own
   Mutex mutex_;
   CondVar wake_;

@@ -12,6 +12,7 @@
 #include "db/repository/keyed_task_creator.h"
 #include "db/repository/push_repository.h"
 #include "db/repository/queue_repository.h"
+#include "db/repository/schedule_repository.h"
 #include "db/repository/task_acker.h"
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
@@ -26,8 +27,10 @@
 #include "services/scheduler/push/push_targets.h"
 #include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
+#include "services/scheduler/schedule_service.h"
 #include "services/scheduler/scheduler_service.h"
 #include "services/scheduler/task_rules.h"
+#include "services/scheduler/ticker.h"
 #include "services/scheduler/work_hub.h"
 #include "services/scheduler/worker_service.h"
 
@@ -62,10 +65,11 @@ int main(int argc, char** argv) {
   runtime::InitLog("parley-schedulerd", config.log_level);
 
   // A connection for each thread that works on calls, the dispatcher (its notifications), the hub,
-  // the reaper, the watch for tasks that end, the health probe, and two that pushers share.
+  // the reaper, the watch for tasks that end, the ticker, the health probe, and two that pushers
+  // share.
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
-                                    .connections = config.workers + 7,
+                                    .connections = config.workers + 8,
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
@@ -79,7 +83,10 @@ int main(int argc, char** argv) {
   db::TaskRepository tasks(**pool);
   db::QueueRepository queues(**pool);
   scheduler::Dispatcher dispatcher(tasks, db::TaskClaimer(*dsn));
-  scheduler::EndWatch end_watch(tasks);  // before the lanes and the executor, which speak to it
+  db::ScheduleRepository schedules(**pool);
+  scheduler::Ticker ticker({.schedules = schedules, .tasks = tasks, .dispatcher = dispatcher});
+  // Before the lanes and the executor, which speak to it.
+  scheduler::EndWatch end_watch(tasks, {.on_ended = [&] { ticker.TasksEnded(); }});
   const scheduler::Reaper reaper({.tasks = tasks, .queues = queues, .dispatcher = dispatcher},
                                  std::stoi(history_days));
   const db::Listener listener(*dsn, db::kTaskChannel,
@@ -98,6 +105,10 @@ int main(int argc, char** argv) {
                                      .default_deadline = config.default_deadline,
                                      .max_deadline = config.max_deadline},
                                     executor);
+  runtime::CallPipeline schedule_calls({.service = "parley.scheduler.v1.ScheduleService",
+                                        .default_deadline = config.default_deadline,
+                                        .max_deadline = config.max_deadline},
+                                       executor);
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
   db::KeyedTaskCreator keyed_creator(**pool);
   db::TaskAcker acker(
@@ -125,24 +136,29 @@ int main(int argc, char** argv) {
                                                  .executor = executor,
                                                  .default_zone = time_zone,
                                                  .on_cancel_requested = [&] { hub.Hint(); }});
+  scheduler::ScheduleService schedule_service(schedule_calls, {.schedules = schedules,
+                                                               .ticker = ticker,
+                                                               .dispatcher = dispatcher,
+                                                               .default_zone = time_zone});
   scheduler::WorkerService worker_service(worker_calls, workers, hub);
   scheduler::QueueService queue_service(queue_calls, {.queues = queues,
                                                       .dispatcher = dispatcher,
                                                       .targets = push_targets,
                                                       .on_change = [&] { push_hub.Hint(); }});
 
-  return runtime::Host({.listen = config.listen,
-                        .drain_delay = config.drain_delay,
-                        .drain_grace = config.drain_grace,
-                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
-                        .on_drain =
-                            [&] {
-                              dispatcher.Drain();
-                              hub.Drain();
-                              end_watch.Drain();
-                            }},
-                       {&scheduler_service, &worker_service, &queue_service},
-                       {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.WorkerService",
-                        "parley.scheduler.v1.QueueService"})
+  return runtime::Host(
+             {.listen = config.listen,
+              .drain_delay = config.drain_delay,
+              .drain_grace = config.drain_grace,
+              .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+              .on_drain =
+                  [&] {
+                    dispatcher.Drain();
+                    hub.Drain();
+                    end_watch.Drain();
+                  }},
+             {&scheduler_service, &schedule_service, &worker_service, &queue_service},
+             {"parley.scheduler.v1.SchedulerService", "parley.scheduler.v1.ScheduleService",
+              "parley.scheduler.v1.WorkerService", "parley.scheduler.v1.QueueService"})
       .Run();
 }

@@ -16,7 +16,7 @@ void CheckOpenQueue(absl::string_view field, absl::string_view queue, Violations
 // default.
 void PrepareQueueSettings(QueueSettings& settings, Violations& violations);
 
-// What PauseQueue takes.
+// What PauseQueue and PauseSchedule take.
 void CheckPauseNote(absl::string_view note, Violations& violations);
 
 }  // namespace parley::scheduler

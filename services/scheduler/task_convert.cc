@@ -139,6 +139,10 @@ void Fill(const Task& task, pb::Task& result) {
   }
   result.set_concurrency_key(task.concurrency_key);
   result.set_dedupe_key(task.options.dedupe_key);
+  if (task.firing) {
+    result.set_schedule_id(task.firing->schedule_id);
+    *result.mutable_fire_time() = runtime::ToTimestamp(task.firing->fire_time);
+  }
 }
 
 pb::RetryPolicy ToProto(const RetryPolicy& policy) {

@@ -24,9 +24,12 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/wire.h"
 #include "services/scheduler/dispatcher.h"
+#include "services/scheduler/end_watch.h"
 #include "services/scheduler/queue_service.h"
 #include "services/scheduler/reaper.h"
+#include "services/scheduler/schedule_service.h"
 #include "services/scheduler/scheduler_service.h"
+#include "services/scheduler/ticker.h"
 #include "services/scheduler/worker_service.h"
 #include "tests/service/parked.h"
 #include "tests/support/temp_database.h"
@@ -37,19 +40,28 @@ namespace pb = ::parley::scheduler::v1;
 
 class SchedulerProcess {
  public:
-  explicit SchedulerProcess(const TempDatabase& database,
-                            absl::Duration end_look_interval = scheduler::EndWatch::kLookInterval)
+  // How often it looks for what it may not have heard of.
+  struct Looks {
+    absl::Duration at_ends = scheduler::EndWatch::kLookInterval;
+    absl::Duration at_schedules = scheduler::Ticker::kLookInterval;
+  };
+
+  explicit SchedulerProcess(const TempDatabase& database) : SchedulerProcess(database, Looks()) {}
+  SchedulerProcess(const TempDatabase& database, const Looks& looks)
       : dsn_(database.dsn()),
         pool_(database.dsn(), PoolOptions()),
-        end_watch_(tasks_, end_look_interval),
+        ticker_({schedule_repository_, tasks_, dispatcher_, looks.at_schedules}),
+        end_watch_(tasks_, {looks.at_ends, [this] { ticker_.TasksEnded(); }}),
         listener_(Listen(database)) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&scheduler_service_);
+    builder.RegisterService(&schedule_service_);
     builder.RegisterService(&worker_service_);
     builder.RegisterService(&queue_service_);
     server_ = builder.BuildAndStart();
     const auto channel = server_->InProcessChannel(grpc::ChannelArguments());
     scheduler_ = pb::SchedulerService::NewStub(channel);
+    schedules_ = pb::ScheduleService::NewStub(channel);
     worker_ = pb::WorkerService::NewStub(channel);
     queue_ = pb::QueueService::NewStub(channel);
   }
@@ -62,13 +74,14 @@ class SchedulerProcess {
   }
 
   pb::SchedulerService::Stub& scheduler() { return *scheduler_; }
+  pb::ScheduleService::Stub& schedules() { return *schedules_; }
   pb::WorkerService::Stub& worker() { return *worker_; }
   pb::QueueService::Stub& queue() { return *queue_; }
 
  private:
   static db::PoolOptions PoolOptions() {
     db::PoolOptions options;
-    options.size = 6;
+    options.size = 8;
     return options;
   }
   std::unique_ptr<db::Listener> Listen(const TempDatabase& database) {
@@ -87,6 +100,8 @@ class SchedulerProcess {
   db::TaskRepository tasks_{pool_};
   db::QueueRepository queues_{pool_};
   scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
+  db::ScheduleRepository schedule_repository_{pool_};
+  scheduler::Ticker ticker_;
   scheduler::EndWatch end_watch_;
   db::TaskCreator creator_{dsn_, {}};
   db::KeyedTaskCreator keyed_creator_{pool_};
@@ -108,8 +123,13 @@ class SchedulerProcess {
   runtime::CallPipeline queue_calls_{CallOptions("parley.scheduler.v1.QueueService"), executor_};
   scheduler::QueueService queue_service_{
       queue_calls_, {queues_, dispatcher_, *scheduler::ParsePushTargets("handler=grpc://[::1]:1")}};
+  runtime::CallPipeline schedule_calls_{CallOptions("parley.scheduler.v1.ScheduleService"),
+                                        executor_};
+  scheduler::ScheduleService schedule_service_{
+      schedule_calls_, {schedule_repository_, ticker_, dispatcher_, "Europe/Berlin"}};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<pb::SchedulerService::Stub> scheduler_;
+  std::unique_ptr<pb::ScheduleService::Stub> schedules_;
   std::unique_ptr<pb::WorkerService::Stub> worker_;
   std::unique_ptr<pb::QueueService::Stub> queue_;
 };
@@ -117,6 +137,9 @@ class SchedulerProcess {
 // A database with one process on it.
 class SchedulerTest : public ::testing::Test {
  protected:
+  SchedulerTest() : SchedulerTest(SchedulerProcess::Looks()) {}
+  explicit SchedulerTest(const SchedulerProcess::Looks& looks) : process_(database_, looks) {}
+
   static pb::CreateTaskRequest NewTaskRequest(const std::string& queue = "q") {
     pb::CreateTaskRequest request;
     request.set_queue(queue);
@@ -190,7 +213,7 @@ class SchedulerTest : public ::testing::Test {
   }
 
   TempDatabase database_;
-  SchedulerProcess process_{database_};
+  SchedulerProcess process_;
 };
 
 }  // namespace parley::testing

@@ -95,7 +95,7 @@ class ParkedWait {
 };
 
 TEST_F(WaitTaskTest, WhoeverEndsATaskHereWakesThoseWhoWaitHere) {
-  SchedulerProcess process(database_, /*end_look_interval=*/absl::Hours(1));
+  SchedulerProcess process(database_, {.at_ends = absl::Hours(1)});
   grpc::ClientContext context;
   const auto stream = process.worker().Work(&context);
   pb::WorkRequest hello;
@@ -173,7 +173,7 @@ TEST_F(WaitTaskTest, WhoComesWhileAServerGoesDownIsAnsweredAtOnce) {
   db::TaskRepository tasks(pool);
   std::promise<absl::StatusOr<Task>> shown;
   std::future<absl::StatusOr<Task>> answer = shown.get_future();
-  scheduler::EndWatch watch(tasks);
+  scheduler::EndWatch watch(tasks, {.on_ended = [] {}});
   watch.Drain();
   watch.Enter({.task_id = task.id(),
                .give_up = absl::InfiniteFuture(),

@@ -42,6 +42,7 @@ CLIENTS = {
     "messaged": {"messages": ("parley.message.v1.message_service", "MessageService")},
     "schedulerd": {
         "tasks": ("parley.scheduler.v1.scheduler_service", "SchedulerService"),
+        "schedules": ("parley.scheduler.v1.schedule_service", "ScheduleService"),
         "workers": ("parley.scheduler.v1.worker_service", "WorkerService"),
         "queues": ("parley.scheduler.v1.queue_service", "QueueService"),
     },

@@ -26,6 +26,12 @@ CALLS = {
     "parley.scheduler.v1.QueueService/CreateQueue": (
         {"queue": {"name": "json", "rateLimit": {"rate": 2.5}}},
         ("rate_limit", {"rate": 2.5, "burst": 3})),
+    "parley.scheduler.v1.ScheduleService/PreviewSchedule": (
+        {"spec": {"interval": {"every": "60s", "anchorTime": "2027-01-01T00:00:00Z"}},
+         "afterTime": "2027-03-28T00:00:00Z", "limit": 1},
+        ("fire_times", [{"fire_time": "2027-03-28T00:01:00Z",
+                         "local_time": "2027-03-28T00:01:00+00:00",
+                         "resolution": "LOCAL_TIME_RESOLUTION_UNIQUE"}])),
 }
 
 

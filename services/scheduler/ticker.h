@@ -1,0 +1,75 @@
+// Makes schedules fire.
+#pragma once
+
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "db/repository/schedule_repository.h"
+#include "db/repository/task_repository.h"
+#include "services/scheduler/dispatcher.h"
+
+namespace parley::scheduler {
+
+// Sleeps, on a thread of its own, until the next schedule fires by the database's clock, and makes
+// its firing. Every process has one, and all do the same: a schedule's row is locked while it moves
+// on, so that each firing is made once. It looks once a second besides, for what it has not heard
+// of: schedules that other processes have changed, and tasks that have ended elsewhere, if a firing
+// waits for that. (Who changes a schedule makes it fire in time itself; only its death leaves it to
+// the others' looks.)
+//
+// When it starts, it first works out anew what local times mean, because this process may know of
+// changes of zones that were not known when tasks and schedules were written.
+//
+// While the database is away it tries again every second.
+class Ticker {
+ public:
+  static constexpr absl::Duration kLookInterval = absl::Seconds(1);
+
+  // All must outlive the ticker.
+  struct Parts {
+    db::ScheduleRepository& schedules;
+    db::TaskRepository& tasks;
+    Dispatcher& dispatcher;
+    absl::Duration look_interval = kLookInterval;
+  };
+  // Starts the thread.
+  explicit Ticker(Parts parts);
+  ~Ticker();  // ends the thread
+
+  Ticker(const Ticker&) = delete;
+  Ticker& operator=(const Ticker&) = delete;
+
+  // This process has changed a schedule, committed. Any thread.
+  void Hint();
+  // Tasks have ended in this process, committed: a firing that waits for one of them happens now,
+  // or within milliseconds if there are many. Cheap if none waits. Any thread.
+  void TasksEnded();
+
+ private:
+  void Run();
+  // Does what there is to do; returns when there may be more.
+  absl::Time Tick();
+  // Makes what is due; false if there is nothing left that this process could do.
+  absl::StatusOr<bool> Fire();
+  void NoteOutcome(const absl::Status& status);
+
+  const Parts parts_;
+  // The thread's own.
+  absl::BitGen random_;
+  bool zones_followed_ = false;
+  bool stuck_ = false;  // a schedule's zone is not known here
+  bool failing_ = false;
+  Mutex mutex_;
+  CondVar wake_;
+  bool hinted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool buffering_ ABSL_GUARDED_BY(mutex_) = false;  // a firing waits for the end of a task
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;      // a task has, meanwhile
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace parley::scheduler
