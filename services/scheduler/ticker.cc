@@ -20,7 +20,7 @@ constexpr absl::Duration kShortestRest = absl::Milliseconds(20);
 
 }  // namespace
 
-Ticker::Ticker(Parts parts) : parts_(std::move(parts)), thread_([this] { Run(); }) {}
+Ticker::Ticker(Parts parts) : parts_(parts), thread_([this] { Run(); }) {}
 
 Ticker::~Ticker() {
   {
