@@ -6,7 +6,6 @@ long it goes on.
 
 import collections
 import itertools
-import os
 import random
 import threading
 import time
@@ -15,73 +14,34 @@ import unittest
 import grpc
 
 import harness
+import storm
 from cluster import Cluster
 from database import Database
 
 WRITERS = 8
 CHATS = 5
 WATCHERS = 2
-SECONDS = float(os.environ.get("PARLEY_TEST_SECONDS", "25"))
-# What may be answered while all this goes on; every call is repeated then.
-PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"}
 
 
-class Processes:
-    """The messaged processes; killed ones are replaced."""
-
-    def __init__(self, test, count, url):
-        self._test, self._url = test, url
-        self.running = [test.start("messaged", url=url) for _ in range(count)]
-
-    def messages(self, chooser):
-        return chooser.choice(self.running).messages
-
-    def kill_one(self, chooser):
-        index = chooser.randrange(len(self.running))
-        self.running[index].kill()
-        self.running[index] = self._test.start("messaged", url=self._url)
-
-    def kill_all(self, database):
-        """Afterwards nothing that was asked for before can still be written."""
-        for service in self.running:
-            service.kill()
-        harness.poll("the last statements to end", lambda: not database.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley-messaged'"))
-        self.running = [self._test.start("messaged", url=self._url) for _ in self.running]
-
-
-class Writer:
+class Writer(storm.Caller):
     """One client: sends, edits, deletes, reads, and repeats each call until it is answered."""
 
     def __init__(self, test, number, seed):
+        super().__init__()
         self.test, self.number = test, number
         self.random = random.Random(f"{seed} {number}")
         self.user = test.people[number].id
         self.answered = {}  # (chat_id, request_id) -> (seq, message id)
         self.unanswered = set()  # (chat_id, request_id)
-        self.passing = collections.Counter()
         self._names = itertools.count()
 
     def messages(self):
-        return self.test.processes.messages(self.random)
+        return self.random.choice(self.test.processes.running).messages
 
     def new_message(self):
         name = f"{self.number}-{next(self._names)}"
         return {"chat_id": self.random.choice(self.test.chat_ids), "user_id": self.user,
                 "text": "text of " + name, "request_id": name}
-
-    def until_answered(self, call):
-        """Repeats a call until it is answered; any but a passing failure is one of the test."""
-        deadline = time.monotonic() + harness.PATIENCE
-        while True:
-            try:
-                return call()
-            except grpc.RpcError as error:
-                code = error.code().name
-                if code not in PASSING or time.monotonic() > deadline:
-                    raise AssertionError(f"{code}: {error.details()}") from error
-                self.passing[code] += 1
-                time.sleep(0.01)
 
     def keep(self, message, answer):
         self.test.assertEqual((answer.chat_id, answer.user_id), (message["chat_id"], self.user))
@@ -103,9 +63,7 @@ class Writer:
                 if result.WhichOneof("outcome") == "message":
                     self.keep(message, result.message)
                     continue
-                code = next(c.name for c in grpc.StatusCode if c.value[0] == result.error.code)
-                self.test.assertIn(code, PASSING, result.error)
-                self.passing[code] += 1
+                self.passes(result.error)
                 again.append(message)
             self.test.assertLess(time.monotonic(), deadline, "a batch is never answered")
             left = again
@@ -176,7 +134,7 @@ class Watcher:
         while not self._over:
             self.resumed += 1
             try:
-                self._call = self.test.processes.messages(self.random).WatchMessages(
+                self._call = self.random.choice(self.test.processes.running).messages.WatchMessages(
                     timeout=self.random.uniform(2, 20), chat_ids=self.test.chat_ids,
                     resume_token=self.token)
                 for frame in self._call:
@@ -185,7 +143,7 @@ class Watcher:
                 if error.code().name == "UNIMPLEMENTED":
                     self.unimplemented = True
                     return
-                if error.code().name not in PASSING:
+                if error.code().name not in storm.PASSING:
                     self.problem = f"{error.code()}: {error.details()}"
                     return
                 time.sleep(0.02)
@@ -228,24 +186,9 @@ class ChaosTest(harness.SystemTest, harness.People):
         self.chat_ids = [self.new_chat(self.people[0], self.people[1:]).id for _ in range(CHATS)]
         self.over = threading.Event()
 
-    def disturb(self, chooser, until):
-        """Kills something every second or so; PostgreSQL every fifth time."""
-        kinds = itertools.cycle(("process", "process", "database", "process", "process"))
-        counts = collections.Counter()
-        while time.monotonic() < until:
-            time.sleep(chooser.uniform(0.5, 1.5))
-            kind = next(kinds)
-            counts[kind] += 1
-            if kind == "process":
-                self.processes.kill_one(chooser)
-            else:
-                self.cluster.crash()
-        return counts
-
     def test_nothing_answered_is_lost_doubled_or_out_of_order(self):
-        seed = os.environ.get("PARLEY_TEST_SEED") or str(random.SystemRandom().randrange(10**9))
-        print(f"PARLEY_TEST_SEED={seed}", flush=True)
-        self.processes = Processes(self, 2, self.database.url)
+        seed = storm.seed()
+        self.processes = storm.Processes(self, "messaged", 2, self.database.url)
         watchers = [Watcher(self, seed, number) for number in range(WATCHERS)]
         for watcher in watchers:
             self.addCleanup(watcher.stop)
@@ -255,7 +198,10 @@ class ChaosTest(harness.SystemTest, harness.People):
         threads = threading.Thread(target=self.write, args=(writers,))
         threads.start()
         try:
-            counts = self.disturb(random.Random(seed), time.monotonic() + SECONDS)
+            chooser = random.Random(seed)
+            process = ("process", lambda: self.processes.kill_one(chooser))
+            counts = storm.disturb(chooser, storm.SECONDS, (
+                process, process, ("database", self.cluster.crash), process, process))
         finally:
             self.over.set()
             threads.join()
