@@ -112,7 +112,7 @@ build() {
 main() {
   step "Packages and tools"
   local packages=("${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}"
-    python3-psycopg2 "${PACKAGES_CELERY[@]}")
+    python3-psycopg2 "${PACKAGES_CELERY[@]}" "${PACKAGES_CLOCK[@]}")
   [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")
   need_packages "${packages[@]}"
   need_grpcurl || fail "grpcurl is needed and could not be installed"

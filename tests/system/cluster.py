@@ -11,9 +11,11 @@ LIBRARY = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "lo
 
 
 class Cluster:
-    """Durable (fsync is on), on loopback. `settings` are lines of postgresql.conf."""
+    """Durable (fsync is on), on loopback. `settings` are lines of postgresql.conf; the server runs with
+    the variables of `env` too."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, env=None):
+        self._env = os.environ | (env or {})
         self.directory = self._usable_directory()
         try:
             self._shell("cluster_create", self.directory)
@@ -36,12 +38,11 @@ class Cluster:
                 os.rmdir(directory)
         raise AssertionError("there is no place for a cluster")
 
-    @staticmethod
-    def _shell(function, *arguments):
+    def _shell(self, function, *arguments):
         """Runs a function of lib.sh; returns what it prints."""
         done = subprocess.run(
             ["bash", "-c", 'set -euo pipefail; source "$0"; "$@"', str(LIBRARY), function,
-             *arguments], check=True, text=True, stdout=subprocess.PIPE)
+             *arguments], check=True, text=True, stdout=subprocess.PIPE, env=self._env)
         return done.stdout.strip()
 
     def crash(self):
