@@ -35,9 +35,7 @@ struct type_conversion<parley::db::PushedTask> {
   static void from_base(const values& row, indicator /*unused*/, parley::db::PushedTask& out) {
     out.lease = {row.get<long long>("id"), parley::db::ReadLeaseToken(row)};
     out.create_time = parley::db::TimeColumn(row, "created_at");
-    if (row.get_indicator("expires_at") != i_null) {
-      out.expire_time = parley::db::TimeColumn(row, "expires_at");
-    }
+    out.may_expire = row.get<int>("may_expire") != 0;
     out.cancel_requested = row.get<int>("cancel_requested") != 0;
     out.age = absl::Microseconds(row.get<long long>("age_us"));
     if (row.get_indicator("left_us") != i_null) {

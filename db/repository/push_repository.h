@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +24,9 @@ struct PushQueue {
 struct PushedTask {
   LeaseKey lease;
   absl::Time create_time;
-  std::optional<absl::Time> expire_time;
+  // Whether it has an expire_time that, by the database's clock, was still to come when it was
+  // read.
+  bool may_expire = false;
   bool cancel_requested = false;
   absl::Duration age;  // since it was claimed, or asked to be cancelled
   // Of its lease; infinite if that ends with the task's run timeout.

@@ -5,10 +5,11 @@ SELECT q.name, q.target::text AS target FROM queues AS q WHERE q.target IS NOT N
 
 -- name: ListPushedTasks
 -- Those under a lease of a pusher's; a worker's has another kind of token. `age_us`: since the claim, or
--- the request to cancel it. `left_us`: of the lease, null if it ends with the run timeout.
+-- the request to cancel it. `left_us`: of the lease, null if it ends with the run timeout. `may_expire`: it
+-- has not done so by this clock; those of the services and of Celery may be others.
 SELECT t.id, t.lease_token::text AS lease_token, t.cancel_requested::int AS cancel_requested,
   (extract(epoch FROM t.created_at) * 1000000)::bigint AS created_at,
-  (extract(epoch FROM t.expires_at) * 1000000)::bigint AS expires_at,
+  COALESCE(t.expires_at > now(), false)::int AS may_expire,
   (extract(epoch FROM now() - t.updated_at) * 1000000)::bigint AS age_us,
   CASE WHEN t.lease_until IS DISTINCT FROM t.deadline_at
        THEN (extract(epoch FROM t.lease_until - now()) * 1000000)::bigint END AS left_us

@@ -118,8 +118,9 @@ CeleryPusher::Batch CeleryPusher::Prepare(const LeasedTasks& leased) const {
       message->priority = celery::RedisPriority(task.priority);
     }
     batch.handoffs.push_back({*std::move(message), HandoffKey(lease)});
-    batch.tasks.push_back(
-        {.lease = lease, .create_time = task.create_time, .expire_time = task.expire_time});
+    batch.tasks.push_back({.lease = lease,
+                           .create_time = task.create_time,
+                           .may_expire = task.expire_time.has_value()});
   }
   return batch;
 }

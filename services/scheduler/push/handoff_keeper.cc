@@ -195,8 +195,8 @@ void HandoffKeeper::Judge(const db::PushedTask& task, const CeleryResult& result
     case CeleryResult::Kind::kFailed:
       break;
     case CeleryResult::Kind::kExpired:
-      // It is released, and EXPIRED for it, as soon as it has expired by our clock too.
-      if (task.expire_time.has_value() && *task.expire_time > absl::Now()) return;
+      // It is released, and EXPIRED for it, as soon as it has expired by the database's clock too.
+      if (task.may_expire) return;
       end.kind = AttemptEnd::Kind::kReleased;
       break;
     case CeleryResult::Kind::kRevoked:
