@@ -18,6 +18,9 @@ constexpr std::size_t kAckBatch = 1000;
 // So much of a result weighs as much as an ack.
 constexpr std::size_t kResultUnit = std::size_t{4} << 10;
 
+// Of what AckTasks returns.
+enum AckColumn { kAckedId, kAckedToken, kLimitedQueue };
+
 struct AckOp : MergeOp {
   void Fail(const absl::Status& status) override { done(status); }
   bool KeepRepeatable() override { return true; }  // what the first time ended is found ended
@@ -39,16 +42,24 @@ HotStep AckStep(const std::vector<const TaskAck*>& acks) {
           HotParams().BigintArray(ids).UuidArray(tokens).ByteaArray(results)};
 }
 
-void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows,
-            const std::function<void(absl::string_view)>& on_room) {
-  enum Column { kId, kToken, kLimitedQueue };
-  std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens' 16 bytes
+// Tells who asked for it what the acks of `rows` have changed.
+void Announce(const TaskAcker::Options& options, const HotResult& rows) {
+  std::vector<std::int64_t> ended;
+  ended.reserve(static_cast<std::size_t>(rows.rows()));
   std::set<absl::string_view> room;
   for (int row = 0; row < rows.rows(); ++row) {
-    ended[rows.Bigint(row, kId)] = rows.Text(row, kToken);
+    ended.push_back(rows.Bigint(row, kAckedId));
     if (!rows.IsNull(row, kLimitedQueue)) room.insert(rows.Text(row, kLimitedQueue));
   }
-  for (const absl::string_view queue : room) on_room(queue);
+  if (!ended.empty()) options.on_ended(ended);
+  for (const absl::string_view queue : room) options.on_room(queue);
+}
+
+void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows) {
+  std::unordered_map<std::int64_t, absl::string_view> ended;  // the tokens' 16 bytes
+  for (int row = 0; row < rows.rows(); ++row) {
+    ended[rows.Bigint(row, kAckedId)] = rows.Text(row, kAckedToken);
+  }
   for (MergeOp* op : ops) {
     auto* ack_op = static_cast<AckOp*>(op);
     std::vector<bool> held;
@@ -62,8 +73,7 @@ void Answer(const std::vector<MergeOp*>& ops, const HotResult& rows,
 
 class AckMerger final : public Merger {
  public:
-  explicit AckMerger(std::function<void(absl::string_view)> on_room)
-      : on_room_(std::move(on_room)) {}
+  explicit AckMerger(TaskAcker::Options options) : options_(std::move(options)) {}
 
   MergedWrites Merge(const std::vector<MergeOp*>& ops, bool /*now_or_never*/) override {
     std::vector<const TaskAck*> acks;
@@ -74,19 +84,20 @@ class AckMerger final : public Merger {
     std::stable_sort(acks.begin(), acks.end(),
                      [](const TaskAck* a, const TaskAck* b) { return a->task_id < b->task_id; });
     return {{AckStep(acks)}, [this, ops](const std::vector<HotResult>& results) {
-              Answer(ops, results.front(), on_room_);
+              Announce(options_, results.front());
+              Answer(ops, results.front());
             }};
   }
 
  private:
-  const std::function<void(absl::string_view)> on_room_;
+  const TaskAcker::Options options_;
 };
 
 }  // namespace
 
 TaskAcker::TaskAcker(Dsn dsn, const Options& options)
     : lane_(std::move(dsn), {.queue = options.queue, .batch = kAckBatch},
-            std::make_unique<AckMerger>(options.on_room)) {}
+            std::make_unique<AckMerger>(options)) {}
 
 void TaskAcker::Ack(std::vector<TaskAck> acks, absl::Time deadline,
                     std::function<void(absl::StatusOr<std::vector<bool>>)> done) {

@@ -27,8 +27,10 @@ class TaskAcker {
  public:
   struct Options {
     std::size_t queue = 20'000;  // how many may wait; one with a large result counts as several
-    // Tasks of this queue, which limits what runs, have ended, committed: others may run in their
-    // place. Called on a thread of the lane's, before who has acked is told; must not block.
+    // Both are called on a thread of the lane's, before who has acked is told, and must not block.
+    // These tasks have ended, committed.
+    std::function<void(const std::vector<std::int64_t>& ids)> on_ended = [](const auto&) {};
+    // Tasks of this queue, which limits what runs, have ended: others may run in their place.
     std::function<void(absl::string_view queue)> on_room = [](absl::string_view) {};
   };
   TaskAcker(Dsn dsn, const Options& options);

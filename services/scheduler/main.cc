@@ -112,7 +112,8 @@ int main(int argc, char** argv) {
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
   db::KeyedTaskCreator keyed_creator(**pool);
   db::TaskAcker acker(
-      *dsn, {.on_room = [&](absl::string_view queue) { dispatcher.QueueChanged(queue); }});
+      *dsn, {.on_ended = [&](const auto& ids) { end_watch.TasksEnded(ids); },
+             .on_room = [&](absl::string_view queue) { dispatcher.QueueChanged(queue); }});
   const scheduler::WorkerParts workers = {.tasks = tasks,
                                           .acker = acker,
                                           .dispatcher = dispatcher,

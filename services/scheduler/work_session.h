@@ -68,6 +68,8 @@ class WorkSession : public std::enable_shared_from_this<WorkSession> {
 
  private:
   using Extension = db::TaskRepository::Extension;
+  // For what a stream has been told; it has no deadline of its own.
+  static constexpr absl::Duration kPatience = absl::Seconds(10);
 
   void OnFrame(const grpc::ByteBuffer* frame);
   absl::Status Accept(const grpc::ByteBuffer& frame, pb::WorkRequest& request);

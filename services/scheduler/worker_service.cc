@@ -67,13 +67,11 @@ void WorkerService::Ack(const runtime::Call& call, const pb::AckTaskRequest& req
     if (!task.ok()) return done(task.status());
     done(scheduler::ToProto(*task));
   };
-  parts_.acker.Ack(
-      {{request.task_id(), request.lease_token(), request.result()}}, call.deadline(),
-      [this, id = request.task_id(), done, show](const absl::StatusOr<std::vector<bool>>& held) {
-        if (!held.ok()) return done(held.status());
-        parts_.end_watch.TasksEnded({id});
-        if (!parts_.executor.Submit(show)) done(runtime::QueueFullError());
-      });
+  parts_.acker.Ack({{request.task_id(), request.lease_token(), request.result()}}, call.deadline(),
+                   [this, done, show](const absl::StatusOr<std::vector<bool>>& held) {
+                     if (!held.ok()) return done(held.status());
+                     if (!parts_.executor.Submit(show)) done(runtime::QueueFullError());
+                   });
 }
 
 grpc::ServerUnaryReactor* WorkerService::FailTask(grpc::CallbackServerContext* context,

@@ -106,7 +106,9 @@ class SchedulerProcess {
   db::TaskCreator creator_{dsn_, {}};
   db::KeyedTaskCreator keyed_creator_{pool_};
   db::TaskAcker acker_{
-      dsn_, {.on_room = [this](absl::string_view queue) { dispatcher_.QueueChanged(queue); }}};
+      dsn_,
+      {.on_ended = [this](const auto& ids) { end_watch_.TasksEnded(ids); },
+       .on_room = [this](absl::string_view queue) { dispatcher_.QueueChanged(queue); }}};
   scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, /*history_days=*/14};
   std::unique_ptr<db::Listener> listener_;
   runtime::Executor executor_{{.threads = 4, .queue = 200}};

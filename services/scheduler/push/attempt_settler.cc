@@ -33,16 +33,11 @@ std::vector<T> Slice(const std::vector<T>& all, std::size_t begin, std::size_t c
 bool AttemptSettler::Ack(const std::vector<db::TaskAck>& acks) {
   for (std::size_t begin = 0; begin < acks.size();) {
     std::promise<absl::Status> answer;
-    std::vector<db::TaskAck> some = Slice(acks, begin, kAcksAtOnce);
-    std::vector<std::int64_t> ids;
-    ids.reserve(some.size());
-    for (const db::TaskAck& ack : some) ids.push_back(ack.task_id);
-    parts_.acker.Ack(std::move(some), absl::Now() + kSettlePatience,
+    parts_.acker.Ack(Slice(acks, begin, kAcksAtOnce), absl::Now() + kSettlePatience,
                      [&answer](const absl::StatusOr<std::vector<bool>>& held) {
                        answer.set_value(held.status());
                      });
     if (answer.get_future().get().ok()) {
-      parts_.end_watch.TasksEnded(ids);
       begin += kAcksAtOnce;
     } else if (!stop_.SleepFor(kSettlePause)) {
       return false;
