@@ -193,11 +193,11 @@ TEST_F(Scheduled, AreSentAsTheyWereScheduled) {
 }
 
 TEST_F(Scheduled, AreNotSentOnceCancelled) {
-  StartSending();
-  const absl::Time when = absl::Now() + absl::Milliseconds(500);
+  const absl::Time when = absl::Now();
   const v1::ScheduledMessage scheduled = Schedule(Request("no", when));
   v1::ScheduledMessage cancelled;
   ASSERT_TRUE(Cancel(scheduled.id(), bob_, &cancelled).ok());  // the owner of the chat
+  StartSending();
   EXPECT_EQ(cancelled.state(), v1::SCHEDULED_MESSAGE_STATE_CANCELLED);
   EXPECT_EQ(Ended(Schedule(Request("yes", when + absl::Milliseconds(1))).id()).seq(), 1);
   EXPECT_EQ(database_.Sql("SELECT text FROM messages"), "yes");

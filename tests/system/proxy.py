@@ -22,6 +22,7 @@ class Proxy:
         self._answers_lost = False
         self._lock = threading.Lock()
         self._sockets = []
+        self._silenced = set()  # those to the server whose answers are lost, for good
         self._listener = None
         self.port = 0
         self.open()
@@ -47,8 +48,8 @@ class Proxy:
 
     def drop(self):
         """Ends all connections; new ones are welcome, and lose nothing."""
-        self._answers_lost = False
         with self._lock:
+            self._answers_lost = False
             sockets, self._sockets = self._sockets, []
         for connection in sockets:
             self._end(connection)
@@ -60,7 +61,9 @@ class Proxy:
 
     def lose_answers(self):
         """Loses what the server says, until the connections are ended."""
-        self._answers_lost = True
+        with self._lock:
+            self._answers_lost = True
+            self._silenced.update(self._sockets[1::2])
 
     def _connect(self):
         if not self._host.startswith("/"):
@@ -78,16 +81,16 @@ class Proxy:
             upstream = self._connect()
             with self._lock:
                 self._sockets += [downstream, upstream]
-            for source, target, answers in ((downstream, upstream, False),
-                                            (upstream, downstream, True)):
-                threading.Thread(target=self._pump, args=(source, target, answers),
-                                 daemon=True).start()
+                if self._answers_lost:
+                    self._silenced.add(upstream)
+            for source, target in ((downstream, upstream), (upstream, downstream)):
+                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
 
-    def _pump(self, source, target, answers):
+    def _pump(self, source, target):
         try:
             while data := source.recv(65536):
                 self._flowing.wait()
-                if not (answers and self._answers_lost):
+                if source not in self._silenced:
                     target.sendall(data)
         except OSError:
             pass

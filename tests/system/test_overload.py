@@ -35,10 +35,18 @@ class OverloadTest(harness.SystemTest, harness.People):
         with self.assertRaises(grpc.RpcError):
             service.send_bytes("parley.message.v1.MessageService", "SendMessage", b"\xff")
 
+    def begin_and_block(self, service, text, timeout):
+        """A call whose statement waits for the lock. One that is late before that is made again."""
+        while True:
+            call = self.begin(service, text, timeout=timeout)
+            harness.poll("a statement to wait for the lock, or to be too late for it",
+                         lambda call=call: self.database.blocked_statements() == 1 or call.done())
+            if not call.done():
+                return call
+
     def check_ends_by_the_server(self, service, timeout):
         with self.database.locked("chats", self.chat.id):
-            call = self.begin(service, "too late", timeout=timeout)
-            self.wait_until_blocked()
+            call = self.begin_and_block(service, "too late", timeout)
             failure = harness.Failure().read(call.exception(timeout=harness.PATIENCE))
             self.check_failure(failure, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
             harness.poll("the statement to be gone",
