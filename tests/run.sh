@@ -17,7 +17,7 @@ happens.
   CTEST-ARGUMENT...  passed to ctest: -R chat, -j 4, --rerun-failed, ...
 
 environment:
-  PARLEY_TEST_JOBS   how many test programs run side by side (default: 2)
+  PARLEY_TEST_JOBS   how many test programs run side by side (default: 4; most wait most of the time)
   PARLEY_TEST_KEEP   set: keep the cluster's directory when tests fail, stopped
 TEXT
 }
@@ -147,7 +147,7 @@ main() {
     launcher=(setarch -R)
   fi
   "${launcher[@]}" ctest --test-dir "$ROOT/build/$PRESET" --output-on-failure --no-tests=error \
-    -j "${PARLEY_TEST_JOBS:-2}" "$@"
+    -j "${PARLEY_TEST_JOBS:-4}" "$@"
 }
 
 main "$@"
