@@ -187,7 +187,7 @@ class ManyServersTest(ScheduleCase):
                 schedule = server.schedules.CreateSchedule(schedule=self.fields(
                     spec={"cron": "* * * * * *"}, overlap_policy=ALLOW))
                 harness.poll("firings", lambda: database.rows(
-                    "SELECT FROM all_tasks WHERE schedule_id = %s OFFSET 3", schedule.id))
+                    "SELECT 1 FROM all_tasks WHERE schedule_id = %s OFFSET 3", schedule.id))
                 # created_at is not skewed, and of the clock that the firing itself went by: a statement
                 # of ours may see a firing that was committed after its own now().
                 for fire, created in database.rows(
