@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -19,12 +19,12 @@ namespace {
 
 using nlohmann::json;
 
-class LimitedPlanTest : public ::testing::Test {
+class LimitedPlans : public ::testing::Test {
  protected:
   // A task of the key "big" runs and keeps 100,000 blocked; 300 with 300 other keys are due; 20,000
   // are not due yet.
-  void FillTable() {
-    database_.Sql(
+  static void FillTable(const TempDatabase& database) {
+    database.Sql(
         "INSERT INTO tasks (queue, name, payload, run_at, priority, max_attempts, concurrency_key, "
         "                   blocked, state, attempt, lease_token, lease_until) "
         "SELECT 'q', 'n', '', now() - interval '1 h', 0, 3, 'big', i > 1, "
@@ -37,19 +37,21 @@ class LimitedPlanTest : public ::testing::Test {
         "ANALYZE tasks");
   }
 
-  // Runs statements as the hot lane does, with plans that do not know the values; returns the nodes
-  // of the last one's plan with what they really did.
-  std::vector<json> Explain(const db::Statement& statement, const std::string& values,
-                            const std::string& before = "") {
-    return PlanNodes(database_.Sql(absl::StrCat(
+  // Runs statements as the hot lane does, with plans that do not know the values, in a transaction
+  // that is rolled back; returns the nodes of the last one's plan with what they really did.
+  static std::vector<json> Explain(const TempDatabase& database, const db::Statement& statement,
+                                   const std::string& values, const std::string& before = "") {
+    return PlanNodes(database.Sql(absl::StrCat(
         db::kHotSettings, "; BEGIN; ", before, "; PREPARE explained AS ", statement.sql,
         "; EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE explained(", values, ")")));
   }
-  std::vector<json> Claim(int max_tasks) {
+  // From a queue with these columns.
+  static std::vector<json> Claim(const TempDatabase& database, int max_tasks,
+                                 const std::string& limits) {
     return Explain(
-        db::sql::limited::ClaimLimitedTasks,
+        database, db::sql::limited::ClaimLimitedTasks,
         absl::StrCat("'q', ", max_tasks, ", 3145728, '00000000000000000000000000000001', 1000000"),
-        absl::StrCat("PREPARE lock AS ", db::sql::limited::LockLimitedQueue.sql,
+        absl::StrCat(limits, "; PREPARE lock AS ", db::sql::limited::LockLimitedQueue.sql,
                      "; EXECUTE lock('q')"));
   }
 
@@ -74,14 +76,24 @@ class LimitedPlanTest : public ::testing::Test {
     }
     return rows;
   }
-
-  TempDatabase database_;
 };
 
+// The table is filled once.
+class LimitedPlanTest : public LimitedPlans {
+ protected:
+  static void SetUpTestSuite() {
+    database_ = std::make_unique<TempDatabase>();
+    FillTable(*database_);
+  }
+  static void TearDownTestSuite() { database_.reset(); }
+
+  static std::unique_ptr<TempDatabase> database_;
+};
+std::unique_ptr<TempDatabase> LimitedPlanTest::database_;
+
 TEST_F(LimitedPlanTest, AClaimByKeyReadsNothingThatIsBlockedForAnotherOrNotDue) {
-  database_.Sql("INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1)");
-  FillTable();
-  const std::vector<json> nodes = Claim(25);
+  const std::vector<json> nodes =
+      Claim(*database_, 25, "INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1)");
   ExpectIndexesOnly(nodes);
   EXPECT_EQ(ReadFrom("tasks_due", nodes), 300);
   // One probe a key, and one that finds no more.
@@ -95,9 +107,8 @@ TEST_F(LimitedPlanTest, AClaimByKeyReadsNothingThatIsBlockedForAnotherOrNotDue) 
 }
 
 TEST_F(LimitedPlanTest, AClaimWithoutKeysReadsHardlyMoreThanItTakes) {
-  database_.Sql("INSERT INTO queues (name, max_running) VALUES ('q', 21)");
-  FillTable();
-  const std::vector<json> nodes = Claim(100);
+  const std::vector<json> nodes =
+      Claim(*database_, 100, "INSERT INTO queues (name, max_running) VALUES ('q', 21)");
   ExpectIndexesOnly(nodes);
   EXPECT_EQ(ReadFrom("tasks_due", nodes), 20 + 20);
   EXPECT_EQ(ReadFrom("tasks_blocked", nodes), 0);
@@ -105,30 +116,32 @@ TEST_F(LimitedPlanTest, AClaimWithoutKeysReadsHardlyMoreThanItTakes) {
 }
 
 TEST_F(LimitedPlanTest, AClaimThatMayTakeNothingReadsNothing) {
-  database_.Sql("INSERT INTO queues (name, max_running, max_running_per_key) VALUES ('q', 1, 1)");
-  FillTable();
-  const std::vector<json> nodes = Claim(100);
+  const std::vector<json> nodes =
+      Claim(*database_, 100,
+            "INSERT INTO queues (name, max_running, max_running_per_key) VALUES ('q', 1, 1)");
   EXPECT_EQ(ReadFrom("tasks_due", nodes), 0);
   EXPECT_EQ(ReadFrom("tasks_blocked", nodes), 0);
 }
 
 TEST_F(LimitedPlanTest, KnowsWithAFewProbesWhenToClaim) {
-  database_.Sql("INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1), ('r', 1)");
-  FillTable();
-  const std::vector<json> nodes = Explain(db::sql::limited::NextDueLimited, "'{q}'");
+  const std::vector<json> nodes =
+      Explain(*database_, db::sql::limited::NextDueLimited, "'{q}'",
+              "INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1), ('r', 1)");
   ExpectIndexesOnly(nodes);
   EXPECT_EQ(ReadFrom("tasks_due", nodes), 10);
   EXPECT_LE(ReadFrom("tasks_blocked", nodes), 2);
 }
 
-TEST_F(LimitedPlanTest, PlansMadeForEmptyTablesAreTheSame) {
-  database_.Sql("INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1)");
-  ExpectIndexesOnly(Claim(25));
-  ExpectIndexesOnly(Explain(db::sql::limited::NextDueLimited, "'{q}'"));
+TEST_F(LimitedPlans, MadeForEmptyTablesAreTheSame) {
+  const TempDatabase database;
+  const std::string limits = "INSERT INTO queues (name, max_running_per_key) VALUES ('q', 1)";
+  ExpectIndexesOnly(Claim(database, 25, limits));
+  ExpectIndexesOnly(Explain(database, db::sql::limited::NextDueLimited, "'{q}'", limits));
 }
 
-TEST_F(LimitedPlanTest, AcksAskOnceWhichQueuesAreLimitedHoweverManyQueuesThereAre) {
-  database_.Sql(
+TEST_F(LimitedPlans, OfAcksAskOnceWhichQueuesAreLimitedHoweverManyThereAre) {
+  const TempDatabase database;
+  database.Sql(
       "INSERT INTO queues (name, max_running) "
       "SELECT 'queue-' || i, CASE WHEN i <= 3 THEN 1 END FROM generate_series(1, 2000) AS i;"
       "INSERT INTO tasks (id, queue, name, payload, run_at, priority, max_attempts, state, "
@@ -145,7 +158,7 @@ TEST_F(LimitedPlanTest, AcksAskOnceWhichQueuesAreLimitedHoweverManyQueuesThereAr
     return absl::StrCat("'{", absl::StrJoin(values, ","), "}'");
   };
   const std::vector<json> nodes =
-      Explain(db::sql::task_hot::AckTasks,
+      Explain(database, db::sql::task_hot::AckTasks,
               absl::StrJoin({array(ids), array(tokens), array(results)}, ", "));
   EXPECT_EQ(ReadFrom("queues_limited", nodes), 3);
   EXPECT_EQ(ReadFrom("queues_pkey", nodes), 0);
