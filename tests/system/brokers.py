@@ -226,9 +226,11 @@ class CeleryWorker:
                      "CELERY_APP_BACKEND": backend or "", "CELERY_APP_NOTES": str(self.notes_file),
                      "CELERY_APP_TRANSPORT": json.dumps(transport or {})}
         self.process = None
+        self._forgotten = 0  # bytes of the log
         self.start()
 
     def start(self):
+        self._forgotten = 0
         with open(self.directory / "log", "wb") as log:
             self.process = subprocess.Popen(
                 self._command, env=self._env, stdout=log, stderr=subprocess.STDOUT,
@@ -240,7 +242,14 @@ class CeleryWorker:
             time.sleep(0.05)
 
     def log(self):
-        return (self.directory / "log").read_text(errors="replace")
+        text = (self.directory / "log").read_bytes()
+        return text[self._forgotten:].decode(errors="replace")
+
+    def forget(self):
+        """Begins anew with notes, log and letting go: for the next test, when nothing is left to do."""
+        self._forgotten = (self.directory / "log").stat().st_size
+        self.notes_file.unlink(missing_ok=True)
+        (self.directory / "go").unlink(missing_ok=True)
 
     def notes(self, what="ran"):
         """What tasks have noted, in order: dicts."""

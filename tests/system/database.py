@@ -94,3 +94,13 @@ class Database:
         with contextlib.closing(self.connect()) as connection:
             connection.autocommit = True
             connection.cursor().execute(sql)
+
+
+def skew(database, hours):
+    """Puts now() so many hours ahead for whoever connects from now on, as if a host's clock were wrong."""
+    database.rows(f"""
+        CREATE SCHEMA skewed;
+        CREATE FUNCTION skewed.now() RETURNS timestamptz STABLE LANGUAGE sql
+          AS $$ SELECT pg_catalog.now() + interval '{hours} h' $$;
+        GRANT USAGE ON SCHEMA skewed TO PUBLIC;
+        ALTER DATABASE {database.name} SET search_path = skewed, pg_catalog, public""")

@@ -74,6 +74,12 @@ class PushCase(harness.SystemTest):
             return now.state != PENDING or now.attempt == 0
         harness.poll("the task to go on", due)
 
+    def time_is_up(self, task):
+        """As if the time were over in which Celery should have had a result."""
+        # A lease lasts half a minute longer.
+        self.database.rows("UPDATE tasks SET lease_until = now() + interval '29 s'"
+                           " WHERE id = %s AND state = 'running' RETURNING id", task.id)
+
     def outages(self, service=None, message="pushing waits for its target", queue=None):
         """What the service has logged of targets that it cannot reach, about this test's queue."""
         return [line for line in (service or self.schedulerd).log()

@@ -9,7 +9,7 @@ import time
 import unittest
 
 import harness
-from database import Database
+from database import Database, skew
 from schedules import (
     ScheduleCase, PENDING, CANCELLED, SKIP, BUFFER_ONE, ALLOW, CANCEL_OTHER, HOUR, EVERY_SECOND,
     UTC)
@@ -177,12 +177,7 @@ class ManyServersTest(ScheduleCase):
             with self.subTest(hours=hours):
                 database = Database("schedules")
                 self.addCleanup(database.drop)
-                database.rows(f"""
-                    CREATE SCHEMA skewed;
-                    CREATE FUNCTION skewed.now() RETURNS timestamptz STABLE LANGUAGE sql
-                      AS $$ SELECT pg_catalog.now() + interval '{hours} h' $$;
-                    GRANT USAGE ON SCHEMA skewed TO PUBLIC;
-                    ALTER DATABASE {database.name} SET search_path = skewed, pg_catalog, public""")
+                skew(database, hours)
                 server = self.start("schedulerd", url=database.url)
                 schedule = server.schedules.CreateSchedule(schedule=self.fields(
                     spec={"cron": "* * * * * *"}, overlap_policy=ALLOW))
