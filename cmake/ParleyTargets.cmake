@@ -50,7 +50,6 @@ function(parley_test_program name)
   parley_binary(${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/support/main.cc
     LINKS parley::test_support GTest::gmock)
   target_compile_options(${name} PRIVATE -O0)
-  set_target_properties(${name} PROPERTIES UNITY_BUILD_BATCH_SIZE 16)
   set(PARLEY_TEST_PROGRAM ${name} PARENT_SCOPE)
 endfunction()
 

@@ -65,5 +65,7 @@ WHERE chat_id = :chat_id AND user_id = ANY (:user_ids::bigint[]);
 SELECT id FROM users WHERE id = ANY (:user_ids::bigint[]);
 
 -- name: NotifyIds
--- In a transaction of its own: a commit with a notification is serialized with all others like it.
-SELECT pg_notify(:channel::text, :payload::text)::text AS sent;
+-- In a transaction of its own: a commit with a notification is serialized with all others like it. It
+-- does not wait for the disk, nor does a writer's commit wait behind it: after a crash nobody listens.
+SELECT pg_notify(:channel::text, :payload::text)::text AS sent,
+  set_config('synchronous_commit', 'off', true) AS unsynced;

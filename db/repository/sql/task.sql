@@ -280,6 +280,8 @@ SELECT extend_task_history((now() AT TIME ZONE 'UTC')::date,
 SELECT drop_task_history((now() AT TIME ZONE 'UTC')::date - :days::int)::int::bigint AS id;
 
 -- name: NotifyQueues
--- In a transaction of its own: a commit with a notification is serialized with all others like it.
-SELECT pg_notify('parley_tasks', q.queue)::text AS sent
+-- In a transaction of its own: a commit with a notification is serialized with all others like it. It
+-- does not wait for the disk, nor does a writer's commit wait behind it: after a crash nobody listens.
+SELECT pg_notify('parley_tasks', q.queue)::text AS sent,
+  set_config('synchronous_commit', 'off', true) AS unsynced
 FROM unnest(:queues::text[]) AS q(queue);
