@@ -260,7 +260,7 @@ void Dispatcher::HandOut(std::list<Waiter>& waiters, std::vector<Task> tasks,
       leased.token = token;
       leased.lease_left = lease_left;
       next += count;
-      demand.done(std::move(leased));
+      delivery_.Post(std::move(demand), std::move(leased));
     }
     waiter = waiters.erase(waiter);
   }

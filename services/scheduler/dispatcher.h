@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "db/repository/task_claimer.h"
 #include "db/repository/task_repository.h"
+#include "services/scheduler/delivery.h"
 #include "services/scheduler/waiting_room.h"
 
 namespace parley::scheduler {
@@ -109,6 +110,7 @@ class Dispatcher {
   // The thread's own.
   db::TaskClaimer claimer_;
   absl::BitGen order_;
+  Delivery delivery_;
   Mutex mutex_;
   CondVar wake_;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

@@ -216,6 +216,7 @@ void WorkSession::OnLeased(absl::StatusOr<LeasedTasks> leased) {
   if (leased.status().code() == absl::StatusCode::kResourceExhausted) return;
   if (!leased.ok()) return stream_->End(leased.status());
   Flush();
+  Ask();  // while the worker reads
 }
 
 void WorkSession::GiveBack(const LeasedTasks& leased) {

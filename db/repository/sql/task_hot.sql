@@ -49,10 +49,10 @@ JOIN requests AS r
 -- For each priority, from the greatest, one index range a queue: nothing that is not due is read,
 -- and once there are enough, lower priorities are not looked at. What is sorted is only how the heads
 -- of several queues interleave, at most max_tasks of each. MATERIALIZED, because a sub-query may be
--- run again and would then lock more than LIMIT. What was locked is found again by its place, which nobody
--- can change meanwhile; one that moved before it was locked is not found, and left to the next claim. The
--- state is asked again where it changes, but not as a constant, which would look like the condition of
--- tasks_due.
+-- run again and would then lock more than LIMIT. Only if all together weigh too much is each looked
+-- at. What was locked is found again by its place, which nobody can change meanwhile; one that moved
+-- before it was locked is not found, and left to the next claim. The state is asked again where it
+-- changes, but not as a constant, which would look like the condition of tasks_due.
 -- Queues that are paused, or limited (ClaimLimitedTasks), give nothing here.
 WITH open AS MATERIALIZED (
   SELECT q.queue
@@ -78,16 +78,21 @@ WITH open AS MATERIALIZED (
     LIMIT $2::bigint
   ) AS head
   LIMIT $2::bigint
-), cut AS MATERIALIZED (
-  SELECT place, row_number() OVER w AS position, sum(bytes) OVER w AS total
-  FROM candidate
-  WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+), cut AS (
+  SELECT place FROM candidate WHERE (SELECT sum(bytes) <= $3::bigint FROM candidate)
+  UNION ALL
+  SELECT place
+  FROM (
+    SELECT place, row_number() OVER w AS position, sum(bytes) OVER w AS total
+    FROM candidate
+    WHERE (SELECT sum(bytes) > $3::bigint FROM candidate)
+    WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+  ) AS weighed
+  WHERE position = 1 OR total <= $3::bigint
 ), claimed AS (
   UPDATE tasks AS t
   SET state = 'running', {BeginLease}
-  FROM cut
-  WHERE t.ctid = cut.place AND t.state || '' = 'pending'
-    AND (cut.position = 1 OR cut.total <= $3::bigint)
+  WHERE t.ctid = ANY (ARRAY(SELECT place FROM cut)) AND t.state || '' = 'pending'
   RETURNING {ClaimedTask}
 ), counted AS (
   INSERT INTO queue_counters AS c (queue, backend, pending, running)
