@@ -11,9 +11,9 @@
 
 namespace parley::scheduler {
 
-// A thread of its own: to write five hundred tasks into a frame takes about half as long as to
-// claim them, and meanwhile the dispatcher has the database claim the next. No more is in its hands
-// than there are demands, each of which asks again only when it was answered.
+// A thread of its own, so that the database claims the next tasks while these are written into a
+// frame. No more is in its hands than there are demands, each of which asks again only when it was
+// answered.
 //
 // Thread-safe.
 class Delivery {
