@@ -190,8 +190,14 @@ class ChaosTest(harness.SystemTest, harness.People):
         seed = storm.seed()
         self.processes = storm.Processes(self, "messaged", 2, self.database.url)
         watchers = [Watcher(self, seed, number) for number in range(WATCHERS)]
+        try:
+            self.disturb_and_check(seed, watchers)
+        finally:  # before the clean-up hangs up on the processes that they would call
+            for watcher in watchers:
+                watcher.stop()
+
+    def disturb_and_check(self, seed, watchers):
         for watcher in watchers:
-            self.addCleanup(watcher.stop)
             harness.poll("the watch to begin",
                          lambda w=watcher: w.begun.is_set() or w.unimplemented or w.problem)
         writers = [Writer(self, number, seed) for number in range(WRITERS)]
