@@ -101,11 +101,15 @@ JOIN chats AS c ON c.id = m.chat_id
 WHERE m.id = $1::bigint AND m.seq >= c.first_seq;
 
 -- name: BatchGetMessages
+-- Each by its key. With `seq = ANY`, or a join that may be turned round, a big chat among many small ones
+-- was read from end to end.
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
        m.reply_to_seq, m.created_at, m.updated_at
 FROM chats AS c
-JOIN messages AS m ON m.chat_id = c.id
-WHERE c.id = $1::bigint AND m.seq = ANY ($2::bigint[]) AND m.seq >= c.first_seq;
+CROSS JOIN unnest($2::bigint[]) AS wanted (seq)
+CROSS JOIN LATERAL (
+  SELECT * FROM messages WHERE chat_id = $1::bigint AND seq = wanted.seq LIMIT 1) AS m
+WHERE c.id = $1::bigint AND m.seq >= c.first_seq;
 
 -- name: BatchGetMessagesById
 SELECT m.chat_id, m.seq, m.id, m.user_id, m.text, m.deleted, m.revision, m.version,
