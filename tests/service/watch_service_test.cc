@@ -206,6 +206,7 @@ TEST_F(Watches, ResumeWithoutAGapOrARepeatWhileOthersWrite) {
   MessagedProcess* const processes[] = {&process_, &other};
   constexpr int kWriters = 4;
   constexpr int kMessages = 60;
+  constexpr std::size_t kAtOnce = 7;
   const auto first = Begin(process_, ChatRequest());
   std::string token = first->token();
   std::atomic<bool> done{false};
@@ -219,6 +220,8 @@ TEST_F(Watches, ResumeWithoutAGapOrARepeatWhileOthersWrite) {
     });
     for (const std::int64_t seq : {1, 5, 9}) Delete(process_, seq);
     done = true;
+    // For whoever still waits for a few more.
+    for (std::size_t i = 0; i < kAtOnce; ++i) Send(process_, "end");
   });
   std::vector<std::string> kinds;  // without the texts, which are as they are when they are read
   const auto collect = [&](std::size_t process, std::size_t count) {
@@ -229,7 +232,7 @@ TEST_F(Watches, ResumeWithoutAGapOrARepeatWhileOthersWrite) {
     token = watching.token();
   };
   std::size_t resumed = 0;
-  while (!done) collect(resumed++, 7);
+  while (!done) collect(resumed++, kAtOnce);
   writers.join();
   const std::size_t all = std::stoull(
       database_.Sql(absl::StrCat("SELECT last_seq + last_event FROM chats WHERE id = ", chat_)));
