@@ -182,9 +182,13 @@ def minute_of(year, month=1, day=1):
 
 
 def changes_of(zone):
-    """Days in which the offset changes, as their first minute."""
-    days = range(minute_of(FIRST), minute_of(LAST + 1), DAY)
-    return [day for day in days if utc_offset(zone, day) != utc_offset(zone, day + DAY)]
+    """Days in which the offset changes, as their first minute. No offset comes back within a week."""
+    days = []
+    for week in range(minute_of(FIRST), minute_of(LAST + 1), 7 * DAY):
+        if utc_offset(zone, week) != utc_offset(zone, week + 7 * DAY):
+            days += [day for day in range(week, week + 7 * DAY, DAY)
+                     if utc_offset(zone, day) != utc_offset(zone, day + DAY)]
+    return days
 
 
 def windows_of(zone, draw, everything):
@@ -192,7 +196,7 @@ def windows_of(zone, draw, everything):
     if everything:
         return [(minute_of(FIRST), minute_of(LAST + 1))]
     changes = changes_of(zone)
-    chosen = draw.sample(changes, min(3, len(changes)))
+    chosen = draw.sample(changes, min(2, len(changes)))
     ordinary = [draw.randrange(minute_of(FIRST), minute_of(LAST), DAY)]
     return [(day - DAY, day + 3 * DAY) for day in chosen + ordinary]
 
