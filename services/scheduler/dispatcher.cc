@@ -19,7 +19,6 @@ namespace {
 constexpr std::size_t kMaxWaiting = 5000;
 // One statement claims so many tasks at most, for however many who wait.
 constexpr std::int32_t kMaxClaim = 500;
-constexpr absl::Duration kLookInterval = absl::Seconds(1);
 constexpr absl::Duration kNotifyInterval = absl::Milliseconds(20);
 // Between two claims that found nothing although something was due.
 constexpr absl::Duration kAfterLostRace = absl::Milliseconds(5);
@@ -37,8 +36,12 @@ std::string NewLeaseToken(LeaseDemand::Holder holder) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer)
-    : tasks_(tasks), claimer_(std::move(claimer)), thread_([this] { Run(); }) {}
+Dispatcher::Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer,
+                       absl::Duration look_interval)
+    : tasks_(tasks),
+      look_interval_(look_interval),
+      claimer_(std::move(claimer)),
+      thread_([this] { Run(); }) {}
 
 Dispatcher::~Dispatcher() {
   Drain();
@@ -173,7 +176,7 @@ bool Dispatcher::FillRound(absl::Time now, Round& round) {
     }
     if (now >= look_at_) {
       room_.ChangeAll();
-      look_at_ = now + kLookInterval * absl::Uniform(random_, 0.9, 1.0);
+      look_at_ = now + look_interval_ * absl::Uniform(random_, 0.9, 1.0);
     }
     round.questions = room_.Questions();
   }

@@ -38,8 +38,11 @@ namespace parley::scheduler {
 // Thread-safe.
 class Dispatcher {
  public:
+  static constexpr absl::Duration kLookInterval = absl::Seconds(1);
+
   // Starts the thread, which claims through `claimer`. `tasks` must outlive the dispatcher.
-  Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer);
+  Dispatcher(db::TaskRepository& tasks, db::TaskClaimer claimer,
+             absl::Duration look_interval = kLookInterval);
   ~Dispatcher();  // Drain(), then ends the thread
 
   Dispatcher(const Dispatcher&) = delete;
@@ -107,6 +110,7 @@ class Dispatcher {
   void NoteOutcome(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   db::TaskRepository& tasks_;
+  const absl::Duration look_interval_;
   // The thread's own.
   db::TaskClaimer claimer_;
   absl::BitGen order_;

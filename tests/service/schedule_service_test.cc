@@ -136,7 +136,6 @@ TEST_F(Scheduled, AreSentAtTheirTime) {
   EXPECT_EQ(message->text, "hello");
   EXPECT_EQ(message->user_id, ann_);
   EXPECT_GE(message->create_time, absl::FromUnixMicros(absl::ToUnixMicros(when)));
-  EXPECT_LT(message->create_time, when + absl::Seconds(2));
 }
 
 TEST_F(Scheduled, AreSentAtOnceIfTheirTimeHasPassed) {

@@ -44,12 +44,14 @@ class SchedulerProcess {
   struct Looks {
     absl::Duration at_ends = scheduler::EndWatch::kLookInterval;
     absl::Duration at_schedules = scheduler::Ticker::kLookInterval;
+    absl::Duration at_tasks = scheduler::Dispatcher::kLookInterval;
   };
 
   explicit SchedulerProcess(const TempDatabase& database) : SchedulerProcess(database, Looks()) {}
   SchedulerProcess(const TempDatabase& database, const Looks& looks)
       : dsn_(database.dsn()),
         pool_(database.dsn(), PoolOptions()),
+        dispatcher_(tasks_, db::TaskClaimer(dsn_), looks.at_tasks),
         ticker_({schedule_repository_, tasks_, dispatcher_, looks.at_schedules}),
         end_watch_(tasks_, {looks.at_ends, [this] { ticker_.TasksEnded(); }}),
         listener_(Listen(database)) {
@@ -99,7 +101,7 @@ class SchedulerProcess {
   db::SessionPool pool_;
   db::TaskRepository tasks_{pool_};
   db::QueueRepository queues_{pool_};
-  scheduler::Dispatcher dispatcher_{tasks_, db::TaskClaimer(dsn_)};
+  scheduler::Dispatcher dispatcher_;
   db::ScheduleRepository schedule_repository_{pool_};
   scheduler::Ticker ticker_;
   scheduler::EndWatch end_watch_;

@@ -21,8 +21,6 @@ using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 
-// Far from what polling every second could keep, with room for a busy machine.
-constexpr absl::Duration kSoon = absl::Milliseconds(300);
 constexpr absl::Duration kLong = absl::Seconds(20);
 
 absl::Time RunTime(const pb::Task& task) {
@@ -32,6 +30,9 @@ absl::Time RunTime(const pb::Task& task) {
 
 class WorkerTest : public SchedulerTest {
  protected:
+  WorkerTest() = default;
+  explicit WorkerTest(const SchedulerProcess::Looks& looks) : SchedulerTest(looks) {}
+
   // A worker that waits in `process`; returns once it is parked. Tells when it was answered, too.
   struct Answer {
     std::vector<pb::Lease> leases;
@@ -47,6 +48,23 @@ class WorkerTest : public SchedulerTest {
     });
     WaitUntilParked(database_, since);
     return answer;
+  }
+
+  // Two tasks, leased for half a minute.
+  std::vector<pb::Lease> LeaseTwo() {
+    for (int i = 0; i < 2; ++i) Create(process_, NewTaskRequest());
+    auto leases = Lease(process_, "q", absl::ZeroDuration(), 2, absl::Seconds(30));
+    EXPECT_THAT(leases, SizeIs(2));
+    leases.resize(2);
+    return leases;
+  }
+  // As if a minute had passed: who looks for leases that ran out finds that of the second task
+  // only.
+  void ExpectOnlyTheSecondRunsOut(const std::vector<pb::Lease>& leases) {
+    database_.Sql("UPDATE tasks SET lease_until = lease_until - interval '1 minute'");
+    const auto again = Lease(process_, "q", kLong, 2);
+    ASSERT_THAT(again, SizeIs(1));
+    EXPECT_EQ(again[0].task().id(), leases[1].task().id());
   }
 
   grpc::Status Fail(const pb::Lease& lease, pb::Task* task) {
@@ -104,26 +122,31 @@ TEST_F(WorkerTest, AWaitEndsBeforeTheCallsDeadline) {
   EXPECT_THAT(response.leases(), IsEmpty());
 }
 
-TEST_F(WorkerTest, AWaitingWorkerIsWokenByATaskOfTheSameProcess) {
+// Nobody looks at tasks of his own accord: who is not told waits in vain.
+class WakingTest : public WorkerTest {
+ protected:
+  static constexpr SchedulerProcess::Looks kNoLooks = {.at_tasks = absl::Hours(10)};
+  WakingTest() : WorkerTest(kNoLooks) {}
+};
+
+TEST_F(WakingTest, AWaitingWorkerIsWokenByATaskOfTheSameProcess) {
   auto waiting = StartWaiting(process_);
   const pb::Task task = Create(process_, NewTaskRequest());
   const Answer answer = waiting.get();
   ASSERT_THAT(answer.leases, SizeIs(1));
   EXPECT_EQ(answer.leases[0].task().id(), task.id());
-  EXPECT_LT(answer.time - RunTime(task), kSoon);
 }
 
-TEST_F(WorkerTest, AWaitingWorkerIsWokenByATaskOfAnotherProcess) {
+TEST_F(WakingTest, AWaitingWorkerIsWokenByATaskOfAnotherProcess) {
   SchedulerProcess other(database_);
   auto waiting = StartWaiting(process_);
   const pb::Task task = Create(other, NewTaskRequest());
   const Answer answer = waiting.get();
   ASSERT_THAT(answer.leases, SizeIs(1));
   EXPECT_EQ(answer.leases[0].task().id(), task.id());
-  EXPECT_LT(answer.time - RunTime(task), kSoon);
 }
 
-TEST_F(WorkerTest, AWaitingWorkerGetsALaterTaskAtItsTime) {
+TEST_F(WakingTest, AWaitingWorkerGetsALaterTaskAtItsTime) {
   SchedulerProcess other(database_);
   for (SchedulerProcess* creator : {&process_, &other}) {
     auto waiting = StartWaiting(process_);
@@ -133,18 +156,15 @@ TEST_F(WorkerTest, AWaitingWorkerGetsALaterTaskAtItsTime) {
     const Answer answer = waiting.get();
     ASSERT_THAT(answer.leases, SizeIs(1));
     EXPECT_GE(answer.time, RunTime(task));
-    EXPECT_LT(answer.time - RunTime(task), kSoon);
   }
 }
 
-TEST_F(WorkerTest, ATaskWithoutAHintIsFoundWithinTwoSeconds) {
+TEST_F(WorkerTest, ATaskWithoutAHintIsFoundByLooking) {
   auto waiting = StartWaiting(process_);
   database_.Sql(
       "INSERT INTO tasks (queue, name, payload, run_at, priority, max_attempts) "
       "VALUES ('q', 'n', '', now(), 0, 1)");
-  const Answer answer = waiting.get();
-  ASSERT_THAT(answer.leases, SizeIs(1));
-  EXPECT_LT(answer.time - RunTime(answer.leases[0].task()), absl::Seconds(2));
+  EXPECT_THAT(waiting.get().leases, SizeIs(1));
 }
 
 TEST_F(WorkerTest, ManyWaitingWorkersOfTwoProcessesNeverGetATaskTwice) {
@@ -156,9 +176,13 @@ TEST_F(WorkerTest, ManyWaitingWorkersOfTwoProcessesNeverGetATaskTwice) {
   for (int i = 0; i < 8; ++i) {
     workers.emplace_back([&, i] {
       SchedulerProcess& process = i % 2 == 0 ? process_ : other;
-      while (true) {
-        const auto leases = Lease(process, "q", absl::Seconds(3), 3);
-        if (leases.empty()) return;
+      const absl::Time give_up = absl::Now() + absl::Minutes(1);
+      const auto all_done = [&] {
+        MutexLock lock(mutex);
+        return deliveries.size() == kTasks;
+      };
+      while (!all_done() && absl::Now() < give_up) {
+        const auto leases = Lease(process, "q", absl::Milliseconds(500), 3);
         for (const pb::Lease& lease : leases) {
           pb::Task acked;
           EXPECT_TRUE(Ack(process, lease, &acked).ok());
@@ -199,19 +223,16 @@ TEST_F(WorkerTest, ALeaseThatRunsOutIsHandedOutAgainAndItsTokenIsStale) {
 }
 
 TEST_F(WorkerTest, AnAckedTaskIsNeverHandedOutAgain) {
-  Create(process_, NewTaskRequest());
-  const auto leases = Lease(process_, "q", absl::ZeroDuration(), 1, absl::Seconds(1));
-  ASSERT_THAT(leases, SizeIs(1));
+  const auto leases = LeaseTwo();
   for (int i = 0; i < 2; ++i) {
     pb::Task acked;
     ASSERT_TRUE(Ack(process_, leases[0], &acked).ok());
     EXPECT_EQ(acked.state(), pb::TASK_STATE_SUCCEEDED);
   }
-  // Longer than the lease and the search for leases that ran out.
-  EXPECT_THAT(Lease(process_, "q", absl::Milliseconds(2500)), IsEmpty());
+  ExpectOnlyTheSecondRunsOut(leases);
 }
 
-TEST_F(WorkerTest, AFailedTaskComesBackAfterASecond) {
+TEST_F(WakingTest, AFailedTaskComesBackAfterASecond) {
   Create(process_, NewTaskRequest());
   const auto first = Lease(process_, "q", absl::ZeroDuration());
   ASSERT_THAT(first, SizeIs(1));
@@ -222,9 +243,7 @@ TEST_F(WorkerTest, AFailedTaskComesBackAfterASecond) {
   const auto second = Lease(process_, "q", kLong);
   ASSERT_THAT(second, SizeIs(1));
   EXPECT_EQ(second[0].task().attempt(), 2);
-  const absl::Duration late = absl::Now() - RunTime(failed);
-  EXPECT_GE(late, absl::ZeroDuration());
-  EXPECT_LT(late, kSoon);
+  EXPECT_GE(absl::Now(), RunTime(failed));
 }
 
 TEST_F(WorkerTest, ATaskIsDeadWhenItsLastAttemptFails) {
@@ -240,12 +259,10 @@ TEST_F(WorkerTest, ATaskIsDeadWhenItsLastAttemptFails) {
 }
 
 TEST_F(WorkerTest, AnExtendedLeaseDoesNotRunOut) {
-  Create(process_, NewTaskRequest());
-  const auto leases = Lease(process_, "q", absl::ZeroDuration(), 1, absl::Seconds(1));
-  ASSERT_THAT(leases, SizeIs(1));
+  const auto leases = LeaseTwo();
   pb::Task extended;
   ASSERT_TRUE(Extend(leases[0], absl::Minutes(5), &extended).ok());
-  EXPECT_THAT(Lease(process_, "q", absl::Milliseconds(2500)), IsEmpty());
+  ExpectOnlyTheSecondRunsOut(leases);
   EXPECT_TRUE(Ack(process_, leases[0], &extended).ok());
 }
 
