@@ -114,7 +114,6 @@ class Dispatcher {
   // The thread's own.
   db::TaskClaimer claimer_;
   absl::BitGen order_;
-  Delivery delivery_;
   Mutex mutex_;
   CondVar wake_;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
@@ -127,6 +126,7 @@ class Dispatcher {
   absl::Time attempt_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // not earlier
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  Delivery delivery_;   // whom it answers may ask again: before what that needs is gone
   std::thread thread_;  // the last member: it uses all others
 };
 
