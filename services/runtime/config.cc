@@ -105,6 +105,11 @@ std::vector<Option> CommonOptions(absl::string_view default_listen) {
        .help = "after that: how long running calls may take to finish",
        .value = "10s",
        .check = CheckDuration},
+      {.flag = "keepalive",
+       .environment = "PARLEY_KEEPALIVE",
+       .help = "silence after which a caller is asked whether it is there, and to answer as soon",
+       .value = "20s",
+       .check = CheckDeadline},
       {.flag = "log-level",
        .environment = "PARLEY_LOG_LEVEL",
        .help = "lowest level that is logged: debug, info, warn or error",
@@ -154,6 +159,7 @@ Config ToConfig(const std::vector<Option>& options) {
   config.database_wait = DurationValue(options, "database-wait");
   config.drain_delay = DurationValue(options, "drain-delay");
   config.drain_grace = DurationValue(options, "drain-grace");
+  config.keepalive = DurationValue(options, "keepalive");
   config.log_level = Value(options, "log-level");
   return config;
 }

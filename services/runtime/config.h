@@ -23,6 +23,7 @@ struct Config {
   absl::Duration database_wait;  // --database-wait, PARLEY_DATABASE_WAIT: at start, for the server
   absl::Duration drain_delay;    // --drain-delay, PARLEY_DRAIN_DELAY: NOT_SERVING, still accepting
   absl::Duration drain_grace;    // --drain-grace, PARLEY_DRAIN_GRACE: for calls to finish
+  absl::Duration keepalive;      // --keepalive, PARLEY_KEEPALIVE: until a silent caller is asked
   std::string log_level;         // --log-level, PARLEY_LOG_LEVEL: debug, info, warn, error
 };
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -21,6 +22,7 @@ namespace parley::runtime {
 namespace {
 
 constexpr absl::Duration kProbeInterval = absl::Seconds(1);
+constexpr int kMinPingMs = 5000;  // callers that ask more often are cut off
 
 sigset_t TerminationSignals() {
   sigset_t signals;
@@ -127,6 +129,14 @@ int Host::Run() {
   grpc::ServerBuilder builder;
   // Without this a second process on the same port would quietly take half the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  const int keepalive_ms =
+      static_cast<int>(std::clamp(options_.keepalive, absl::Milliseconds(1), absl::Hours(24)) /
+                       absl::Milliseconds(1));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
+  // Callers may ask the same of us; left to itself, gRPC takes that for abuse.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMs);
   constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   int port = 0;

@@ -28,6 +28,9 @@ class Host {
     std::string listen;
     absl::Duration drain_delay;
     absl::Duration drain_grace;
+    // A connection on which nothing has come for so long gets a ping, and is ended, with all its
+    // calls, if there is no answer for as long again: the caller's host may have vanished.
+    absl::Duration keepalive;
     // Asked every second on a thread of its own; OK means SERVING. May block for about a second.
     std::function<absl::Status()> ready;
     // Called when the drain begins, before the server waits for its calls: end what waits for long.

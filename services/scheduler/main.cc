@@ -151,6 +151,7 @@ int main(int argc, char** argv) {
              {.listen = config.listen,
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
+              .keepalive = config.keepalive,
               .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
               .on_drain =
                   [&] {

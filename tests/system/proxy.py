@@ -1,4 +1,4 @@
-"""A road to PostgreSQL that can be cut, blocked and opened again, and lose answers."""
+"""Roads to servers that can be cut, blocked and opened again, and lose answers."""
 
 import socket
 import threading
@@ -6,17 +6,11 @@ import threading
 import psycopg2.extensions
 
 
-class Proxy:
-    """Forwards connections on a port of its own to the database of `url`.
+class Road:
+    """Forwards connections on a port of its own to a server; a host "/..." is where its socket is."""
 
-    `password` is what its own URL carries: that of `url`, or one made up where none is asked for.
-    """
-
-    def __init__(self, url):
-        parts = psycopg2.extensions.parse_dsn(url)
-        self.password = parts.get("password", "dsn-secret-81f7")
-        self._host = parts.get("host", "/var/run/postgresql")
-        self._server_port = int(parts.get("port", 5432))
+    def __init__(self, host, port):
+        self._host, self._server_port = host, port
         self._flowing = threading.Event()
         self._flowing.set()
         self._answers_lost = False
@@ -26,9 +20,6 @@ class Proxy:
         self._listener = None
         self.port = 0
         self.open()
-        user = parts.get("user", "postgres")
-        self.url = (f"postgresql://{user}:{self.password}@127.0.0.1:{self.port}/{parts['dbname']}"
-                    "?sslmode=disable&gssencmode=disable")
 
     def open(self):
         """Accepts connections, and lets bytes through."""
@@ -104,3 +95,18 @@ class Proxy:
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+
+class Proxy(Road):
+    """The road to the database of `url`.
+
+    `password` is what its own URL carries: that of `url`, or one made up where none is asked for.
+    """
+
+    def __init__(self, url):
+        parts = psycopg2.extensions.parse_dsn(url)
+        super().__init__(parts.get("host", "/var/run/postgresql"), int(parts.get("port", 5432)))
+        self.password = parts.get("password", "dsn-secret-81f7")
+        user = parts.get("user", "postgres")
+        self.url = (f"postgresql://{user}:{self.password}@127.0.0.1:{self.port}/{parts['dbname']}"
+                    "?sslmode=disable&gssencmode=disable")

@@ -35,7 +35,8 @@ class OptionsTest(unittest.TestCase):
             config = self.print_config(name)
             self.assertEqual(set(config), flags)
             self.assertLessEqual({"listen", "database-url", "workers", "queue", "default-deadline",
-                                  "max-deadline", "drain-delay", "drain-grace", "log-level"}, flags)
+                                  "max-deadline", "drain-delay", "drain-grace", "keepalive",
+                                  "log-level"}, flags)
             for option, rest in config.items():
                 self.assertIn(rest.split()[0], shown, f"{option}: no variable in --help")
             for output in (shown, str(config)):

@@ -4,9 +4,13 @@ import itertools
 import signal
 import threading
 import time
+import types
 import unittest
 
+import grpc
+
 import harness
+from proxy import Road
 from worker import CANCELLED, DEAD, PENDING, RUNNING, SUCCEEDED, Worker, key
 
 ABORTED, NOT_FOUND = 10, 5
@@ -189,6 +193,25 @@ class StreamTest(WorkCase):
         self.assertEqual(len(worker.told("leases")), 1)
         doomed.close()
         self.assertEqual(doomed.wait(), 0)
+
+    def test_a_worker_whose_host_has_vanished_is_found_out(self):
+        server = self.start("schedulerd", "--keepalive", "1s")
+        host, port = server.address.rsplit(":", 1)
+        road = Road(host, int(port))
+        self.addCleanup(road.cut)
+        channel = grpc.insecure_channel(f"127.0.0.1:{road.port}",
+                                        options=[("grpc.use_local_subchannel_pool", 1)])
+        self.addCleanup(channel.close)
+        ghost = self.worker(types.SimpleNamespace(
+            workers=harness.Client(channel, *harness.CLIENTS["schedulerd"]["workers"])),
+            credit=1, hello={"lease_duration": {"seconds": 3600}})
+        task = self.create()
+        ghost.wait_for("leases")
+        road.block()
+        worker = self.worker(server, credit=1)
+        [lease] = worker.wait_for("leases")
+        self.assertEqual((lease.task.id, lease.task.attempt), (task.id, 2))
+        self.assertEqual(lease.task.errors[0].text, "the worker's stream broke")
 
 
 class ManyTest(WorkCase):
