@@ -81,7 +81,7 @@ absl::Status Capture(const CaptureOptions& options) {
 }
 
 int ServeEcho(const std::string& listen, const std::string& file) {
-  runtime::BlockTerminationSignals();
+  runtime::PrepareProcess();
   runtime::InitLog("parley-bench echo", "info");
   std::ifstream in(file, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "bench/echo.h"
 #include "bench/fill.h"
@@ -171,6 +172,8 @@ int RunFill(Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // As the servers do (services/runtime/host.h).
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   Options options;
   CLI::App app("Calls a messaged or a schedulerd, or stands in for one.", "parley-bench");
   app.require_subcommand(1);

@@ -32,7 +32,7 @@ constexpr std::size_t kPasswordQueue = 64;
 
 int main(int argc, char** argv) {
   using namespace parley;
-  runtime::BlockTerminationSignals();
+  runtime::PrepareProcess();
   const runtime::Config config =
       runtime::ParseConfigOrExit(argc, argv, "parley-chatd", "127.0.0.1:50051");
   runtime::InitLog("parley-chatd", config.log_level);

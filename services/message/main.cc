@@ -37,7 +37,7 @@ constexpr std::size_t kLaneQueueFactor = 5;
 
 int main(int argc, char** argv) {
   using namespace parley;
-  runtime::BlockTerminationSignals();
+  runtime::PrepareProcess();
   std::string search_language = "simple";
   std::string time_zone = "UTC";
   const runtime::Config config = runtime::ParseConfigOrExit(

@@ -13,9 +13,11 @@
 
 namespace parley::runtime {
 
-// Blocks SIGTERM, SIGINT and SIGPIPE in the calling thread and in all that it starts. Call it in
-// main before any thread exists; Host::Run then takes the signals.
-void BlockTerminationSignals();
+// Call it in main before any thread exists. Blocks SIGTERM, SIGINT and SIGPIPE in the calling thread
+// and in all that it starts; Host::Run then takes the signals. And has Abseil's mutexes, which gRPC
+// takes some dozen times a call, not look for deadlocks: Debian builds Abseil so that they do, which
+// takes a tenth of a call's time.
+void PrepareProcess();
 
 // Serves until SIGTERM or SIGINT:
 //   health ("" and every service name) follows `ready`; "live" is SERVING as long as the process

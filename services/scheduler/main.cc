@@ -43,7 +43,7 @@ constexpr std::size_t kLaneQueueFactor = 100;
 
 int main(int argc, char** argv) {
   using namespace parley;
-  runtime::BlockTerminationSignals();
+  runtime::PrepareProcess();
   std::string time_zone = "UTC";
   std::string history_days = "14";
   std::string targets;
