@@ -26,6 +26,7 @@ class Producer:
         self.test, self.random = test, random.Random(f"{seed} {number}")
         self.queue = task_oracle.QueueModel(f"model-{number}")
         self.calls = self.lost = 0
+        self.doubt = {}  # by task id: the states to which the call under way may bring it
         self.names = 0
 
     def chance(self, probability):
@@ -98,7 +99,7 @@ class Producer:
         harness.poll("the last statements to end", lambda: not self.test.database.value(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley-schedulerd'"
             " AND xact_start < %s", now))
-        self.queue.adopt(self.test, self.listed())
+        self.queue.adopt(self.test, self.listed(), self.doubt)
         self.list()
 
     # ---- Producers

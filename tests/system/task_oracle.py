@@ -186,8 +186,11 @@ class QueueModel:
 
     # ---- After a call whose answer was lost
 
-    def adopt(self, test, answers):
-        """Takes in what the service says; it may be one call further than the model, and no more."""
+    def adopt(self, test, answers, doubt):
+        """Takes in what the service says; it may be one call further than the model, and no more.
+
+        `doubt`: the states that the call may have brought its tasks to, by their ids.
+        """
         test.assertEqual({answer.id for answer in answers}, set(self.tasks))
         for answer in answers:
             task = self.tasks[answer.id]
@@ -196,6 +199,7 @@ class QueueModel:
                 test.assertEqual(answer.attempt, task.attempt)
                 continue
             test.assertIn((task.state, answer.state), STEPS, answer)
+            test.assertIn(answer.state, doubt.get(task.id, ()), answer)
             if task.state == RUNNING and answer.state == PENDING:
                 self.retried += answer.attempt == task.attempt
             if answer.state == RUNNING:

@@ -16,12 +16,15 @@ import harness
 import storm
 import task_oracle
 from task_client import HOUR, Lost, Producer
-from task_oracle import DEAD, ENDED, PENDING, RUNNING
+from task_oracle import CANCELLED, DEAD, ENDED, PENDING, RUNNING, SUCCEEDED
 from worker import Worker
 
 CLIENTS, SERVERS = 5, 2
 OPERATIONS = int(os.environ.get("PARLEY_TEST_OPERATIONS", "700"))
 WRONG_TOKEN = "0" * 32
+# The states to which a call brings a task whose lease it is for.
+ENDS = {"ack": {SUCCEEDED}, "fail": {PENDING, DEAD, CANCELLED}, "release": {PENDING, CANCELLED},
+        "extend": set()}
 
 
 class Client(Producer):
@@ -34,6 +37,7 @@ class Client(Producer):
         count = self.random.randint(1, 6)
         expected = self.queue.due()[:count]
         wait = {"wait_for": {"seconds": 20}} if expected else {}
+        self.doubt = {task.id: {RUNNING} for task in expected}
         answer = self.call("workers", "LeaseTasks", queues=[self.queue.name], max_tasks=count,
                            lease_duration=HOUR, **wait)
         self.take(expected, answer.leases)
@@ -52,6 +56,7 @@ class Client(Producer):
         """A stream that takes some, ends some of them and leaves: the rest is released."""
         count = self.random.randint(1, 6)
         expected = self.queue.due()[:count]
+        self.doubt = {task.id: {RUNNING} for task in expected}
         worker = Worker(self.server(), [self.queue.name], hello={"lease_duration": HOUR},
                         credit=len(expected) or 1)
         try:
@@ -59,6 +64,7 @@ class Client(Producer):
             self.take(expected, leases)
             tasks = [self.queue.tasks[lease.task.id] for lease in leases]
             acks = [task for task in tasks if self.chance(0.6)]
+            self.doubt = {task.id: ENDS["ack" if task in acks else "release"] for task in tasks}
             worker.tell(acks=[{"task_id": task.id, "lease_token": task.token} for task in acks],
                         goodbye=True)
             worker.join(harness.PATIENCE)
@@ -97,6 +103,7 @@ class Client(Producer):
             call, more = "ReleaseTask", {}
         else:
             call, more = "ExtendLease", {"lease_duration": HOUR}
+        self.doubt = {task.id: ENDS[kind] if self.queue.held(task, token) else set()}
         answer = self.call("workers", call, **key, **more)
         more.pop("lease_duration", None)
         self.compare(getattr(self.queue, kind)(task, token, **more), answer)
@@ -126,6 +133,7 @@ class Client(Producer):
                     queue=self.queue.name)
 
     def purge(self):
+        self.doubt = {task.id: {CANCELLED} for task in self.queue.in_state(PENDING)}
         answer = self.call("queues", "PurgeQueue", queue=self.queue.name)
         self.test.assertEqual((answer.task_count, answer.done), (self.queue.purge(), True))
 
