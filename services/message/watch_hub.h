@@ -15,6 +15,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "db/repository/event_repository.h"
@@ -123,7 +124,8 @@ class WatchHub {
   void Room(WatchId id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Over(WatchId id) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The reader's thread.
+  // The reader's thread. No question to the database takes longer than until Patience().
+  static absl::Time Patience() { return absl::Now() + absl::Seconds(5); }
   void Read();
   bool Collect() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
   absl::Time NextWork() const;
