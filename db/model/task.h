@@ -106,8 +106,10 @@ struct Task {
 };
 
 // The tokens of leases that pushers hold begin so ("push" in ASCII), so that what they have claimed
-// can be told from what workers have. 96 bits of them are random.
+// can be told from what workers have. Eight more digits tell where they hand it over; the rest, 64
+// bits, is random.
 inline constexpr char kPushTokenPrefix[] = "70757368";
+inline constexpr int kPlaceTokenPrefixSize = 16;  // digits, with the place
 
 // What a worker shows to end or extend its lease.
 struct LeaseKey {

@@ -30,6 +30,14 @@ struct type_conversion<parley::db::PushQueueRow> {
 };
 
 template <>
+struct type_conversion<parley::db::HandoffPlace> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::HandoffPlace& out) {
+    out = {row.get<std::string>("queue"), row.get<std::string>("token_prefix")};
+  }
+};
+
+template <>
 struct type_conversion<parley::db::PushedTask> {
   using base_type = values;
   static void from_base(const values& row, indicator /*unused*/, parley::db::PushedTask& out) {
@@ -61,11 +69,19 @@ absl::StatusOr<std::vector<PushQueue>> PushRepository::ListQueues(absl::Time dea
   });
 }
 
-absl::StatusOr<std::vector<PushedTask>> PushRepository::ListTasks(absl::string_view queue,
+absl::StatusOr<std::vector<HandoffPlace>> PushRepository::ListPlaces(absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) {
+    return session.Query<HandoffPlace>(
+        sql::push::ListHandoffPlaces,
+        {{"prefix", kPushTokenPrefix}, {"size", kPlaceTokenPrefixSize}});
+  });
+}
+
+absl::StatusOr<std::vector<PushedTask>> PushRepository::ListTasks(const HandoffPlace& place,
                                                                   absl::Time deadline) {
   return RunOnce(pool_, deadline, [&](Session& session) {
     return session.Query<PushedTask>(sql::push::ListPushedTasks,
-                                     {{"queue", queue}, {"prefix", kPushTokenPrefix}});
+                                     {{"queue", place.queue}, {"prefix", place.token_prefix}});
   });
 }
 

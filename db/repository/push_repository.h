@@ -1,6 +1,7 @@
 // What pushers ask about queues and their tasks.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,7 +21,15 @@ struct PushQueue {
   QueueTarget target;
 };
 
-// A RUNNING task under a pusher's lease (kPushTokenPrefix).
+// A queue, and a place to which its tasks are handed over, now or before its target was changed.
+struct HandoffPlace {
+  std::string queue;
+  std::string token_prefix;  // kPlaceTokenPrefixSize digits, with which the leases' tokens begin
+
+  auto operator<=>(const HandoffPlace&) const = default;
+};
+
+// A RUNNING task under a pusher's lease.
 struct PushedTask {
   LeaseKey lease;
   absl::Time create_time;
@@ -43,8 +52,11 @@ class PushRepository {
   // All there are. One whose target this version does not understand is left out.
   absl::StatusOr<std::vector<PushQueue>> ListQueues(absl::Time deadline);
 
-  // All of a queue, whichever process has claimed them.
-  absl::StatusOr<std::vector<PushedTask>> ListTasks(absl::string_view queue, absl::Time deadline);
+  // All places that tasks were claimed for and that have not ended, whichever process has done so.
+  absl::StatusOr<std::vector<HandoffPlace>> ListPlaces(absl::Time deadline);
+
+  // All tasks of a place, whichever process has claimed them.
+  absl::StatusOr<std::vector<PushedTask>> ListTasks(const HandoffPlace& place, absl::Time deadline);
 
  private:
   SessionPool& pool_;

@@ -2,8 +2,6 @@
 
 #include <amqp_framing.h>
 
-#include <cstddef>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -90,30 +88,39 @@ RabbitBroker::RabbitBroker(BrokerUrl url, std::optional<HandoffLedger> ledger)
     : url_(std::move(url)), ledger_(std::move(ledger)) {}
 
 absl::Status RabbitBroker::Open(const std::string& queue) {
-  PARLEY_ASSIGN_OR_RETURN(std::unique_ptr<RabbitChannel> channel, RabbitChannel::Open(url_));
-  PARLEY_RETURN_IF_ERROR(channel->FindQueue(queue));
-  PARLEY_RETURN_IF_ERROR(channel->SelectConfirms());
-  channel_ = std::move(channel);
-  published_ = 0;
+  channel_.reset();
+  PARLEY_ASSIGN_OR_RETURN(channel_, RabbitChannel::Open(url_));
+  PARLEY_RETURN_IF_ERROR(Judge(channel_->SelectConfirms()));
+  return Ask(queue);
+}
+
+absl::Status RabbitBroker::Ask(const std::string& queue) {
+  PARLEY_RETURN_IF_ERROR(Judge(channel_->Probe()));
+  PARLEY_RETURN_IF_ERROR(Judge(channel_->FindQueue(queue)));
   used_at_ = absl::Now();
   return absl::OkStatus();
 }
 
+absl::Status RabbitBroker::Judge(absl::Status status) {
+  // One that is blocked is kept: there RabbitMQ says when it goes on, and until then it would not
+  // even notice that others are closed.
+  if (!status.ok() && channel_->Ready().ok()) channel_.reset();
+  return status;
+}
+
 absl::Status RabbitBroker::Check(const std::string& queue) {
-  if (channel_ != nullptr && channel_->LooksAlive()) {
-    if (absl::Now() < used_at_ + kFresh) return absl::OkStatus();
-    if (channel_->FindQueue(queue).ok()) {
-      used_at_ = absl::Now();
-      return absl::OkStatus();
-    }
-  }
-  channel_.reset();
-  return Open(queue);
+  if (channel_ == nullptr || !channel_->LooksAlive()) return Open(queue);
+  PARLEY_RETURN_IF_ERROR(channel_->Ready());
+  if (absl::Now() < used_at_ + kFresh) return absl::OkStatus();
+  const absl::Status status = Ask(queue);
+  // Without a channel: it was too old.
+  return channel_ == nullptr ? Open(queue) : status;
 }
 
 std::vector<HandoffOutcome> RabbitBroker::Push(const std::vector<Handoff>& handoffs) {
   std::vector<HandoffOutcome> outcomes(handoffs.size());
   absl::Status ready = Check(handoffs.front().message.queue);
+  if (ready.ok()) ready = Judge(channel_->Probe());
   if (ready.ok() && ledger_.has_value()) {
     std::vector<std::string> keys;
     keys.reserve(handoffs.size());
@@ -134,7 +141,7 @@ std::vector<HandoffOutcome> RabbitBroker::Push(const std::vector<Handoff>& hando
 
 void RabbitBroker::PublishAll(const std::vector<Handoff>& handoffs,
                               std::vector<HandoffOutcome>& outcomes) {
-  std::vector<std::size_t> published;  // by number, the first one's being published_ + 1
+  Published published;
   absl::Status status;
   for (std::size_t i = 0; i < handoffs.size() && status.ok(); ++i) {
     if (outcomes[i].kind == HandoffOutcome::Kind::kWithdrawn) continue;
@@ -142,15 +149,14 @@ void RabbitBroker::PublishAll(const std::vector<Handoff>& handoffs,
     status = channel_->Publish("", message.queue, Properties(message).get(), MessageBody(message));
     // One that failed may have gone out.
     outcomes[i].kind = HandoffOutcome::Kind::kInDoubt;
-    published.push_back(i);
+    published[channel_->published()] = i;
   }
-  if (status.ok()) status = AwaitConfirms(handoffs, published, outcomes);
+  if (status.ok()) status = AwaitConfirms(handoffs, std::move(published), outcomes);
   if (status.ok()) {
-    published_ += published.size();
     used_at_ = absl::Now();
     return;
   }
-  channel_.reset();
+  status = Judge(std::move(status));
   for (HandoffOutcome& outcome : outcomes) {
     const bool is_open = outcome.kind == HandoffOutcome::Kind::kInDoubt ||
                          outcome.kind == HandoffOutcome::Kind::kNotTaken;
@@ -158,18 +164,14 @@ void RabbitBroker::PublishAll(const std::vector<Handoff>& handoffs,
   }
 }
 
-absl::Status RabbitBroker::AwaitConfirms(const std::vector<Handoff>& handoffs,
-                                         const std::vector<std::size_t>& published,
+absl::Status RabbitBroker::AwaitConfirms(const std::vector<Handoff>& handoffs, Published waiting,
                                          std::vector<HandoffOutcome>& outcomes) {
-  std::map<std::uint64_t, std::size_t> waiting;  // by number
   std::map<std::string, std::size_t> by_id;
-  for (const std::size_t i : published) {
-    waiting[published_ + 1 + waiting.size()] = i;
-    by_id[handoffs[i].message.id] = i;
-  }
+  for (const auto& [number, i] : waiting) by_id[handoffs[i].message.id] = i;
   const absl::Time deadline = absl::Now() + kConfirmPatience;
   while (!waiting.empty()) {
     PARLEY_ASSIGN_OR_RETURN(const Verdict verdict, channel_->Next(deadline));
+    if (verdict.kind == Verdict::Kind::kBlocked) continue;  // it may not last
     if (verdict.kind == Verdict::Kind::kReturned) {
       const auto found = by_id.find(verdict.correlation_id);
       if (found != by_id.end()) {
@@ -214,7 +216,8 @@ absl::Status RabbitBroker::Revoke(const std::string& id) {
   do {
     verdict = channel->Next(absl::Now() + kConfirmPatience);
   } while (verdict.ok() && verdict->kind == Verdict::Kind::kReturned);
-  return verdict.status();
+  PARLEY_RETURN_IF_ERROR(verdict.status());
+  return channel->Ready();
 }
 
 }  // namespace parley::celery

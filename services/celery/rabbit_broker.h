@@ -1,6 +1,9 @@
 // RabbitMQ as Celery's broker.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +18,9 @@
 namespace parley::celery {
 
 // Publishes to the default exchange, durably, and waits until RabbitMQ has confirmed every message.
-// A queue must be there: workers declare theirs, and we would have to know how.
+// A queue must be there: workers declare theirs, and we would have to know how. While RabbitMQ is
+// low on memory or disk it takes nothing; it is asked before each Push, so that only what is under
+// way in the moment in which it runs low is in doubt.
 class RabbitBroker final : public Broker {
  public:
   // With a `ledger`, what is handed over is entered there first: then a hand-off that was entered
@@ -29,16 +34,19 @@ class RabbitBroker final : public Broker {
 
  private:
   absl::Status Open(const std::string& queue);
+  // Whether RabbitMQ answers on the channel, takes messages and knows the queue.
+  absl::Status Ask(const std::string& queue);
+  // Drops the channel if `status` says that it is of no use any more.
+  absl::Status Judge(absl::Status status);
   // Leaves in `outcomes` what came of those that were to be published.
   void PublishAll(const std::vector<Handoff>& handoffs, std::vector<HandoffOutcome>& outcomes);
-  absl::Status AwaitConfirms(const std::vector<Handoff>& handoffs,
-                             const std::vector<std::size_t>& published,
+  using Published = std::map<std::uint64_t, std::size_t>;  // which hand-offs, by their numbers
+  absl::Status AwaitConfirms(const std::vector<Handoff>& handoffs, Published waiting,
                              std::vector<HandoffOutcome>& outcomes);
 
   const BrokerUrl url_;
   std::optional<HandoffLedger> ledger_;
   std::unique_ptr<RabbitChannel> channel_;  // null: there is none
-  std::uint64_t published_ = 0;             // on this channel
   absl::Time used_at_ = absl::InfinitePast();
 };
 

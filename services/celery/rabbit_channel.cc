@@ -17,6 +17,8 @@ namespace {
 constexpr amqp_channel_t kChannel = 1;
 constexpr int kFrameMax = 131072;
 constexpr absl::Duration kPatienceToConnect = absl::Seconds(5);
+constexpr absl::Duration kPatienceToProbe = absl::Seconds(5);
+constexpr absl::Duration kPatienceToSend = absl::Seconds(10);
 
 absl::Status Trouble(absl::string_view what) {
   return absl::UnavailableError(absl::StrCat("RabbitMQ: ", what));
@@ -44,9 +46,19 @@ absl::Status Closed(const amqp_method_t& method) {
   return Trouble("an answer that nobody has asked for");
 }
 
-// A server that vanishes without a word is noticed within a minute, also while nothing is sent.
+bool IsVerdict(const amqp_frame_t& frame) {
+  return frame.frame_type == AMQP_FRAME_METHOD &&
+         (frame.payload.method.id == AMQP_BASIC_ACK_METHOD ||
+          frame.payload.method.id == AMQP_BASIC_NACK_METHOD);
+}
+
+// A server that vanishes without a word is noticed within a minute, also while nothing is sent; one
+// that reads nothing, as soon as what is sent has waited too long (librabbitmq would wait for
+// ever).
 void KeepAlive(int socket) {
   const int on = 1, seconds = 20, probes = 3;
+  const auto send_ms = static_cast<unsigned>(absl::ToInt64Milliseconds(kPatienceToSend));
+  setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &send_ms, sizeof send_ms);
   setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
@@ -78,14 +90,26 @@ absl::Status RabbitChannel::Connect(const BrokerUrl& url) {
   KeepAlive(amqp_get_sockfd(connection_));
   amqp_set_handshake_timeout(connection_, &patience);
   amqp_set_rpc_timeout(connection_, &patience);
-  // Heartbeats would need a thread that tends the connection.
-  const amqp_rpc_reply_t reply =
-      amqp_login(connection_, url.vhost.c_str(), AMQP_DEFAULT_MAX_CHANNELS, kFrameMax,
-                 /*heartbeat=*/0, AMQP_SASL_METHOD_PLAIN, url.user.c_str(), url.password.c_str());
+  const amqp_rpc_reply_t reply = LogIn(url);
   if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION) return Closed(reply.reply);
   if (reply.reply_type != AMQP_RESPONSE_NORMAL) return TroubleOf(reply.library_error);
   amqp_channel_open(connection_, kChannel);
   return StatusOfReply();
+}
+
+amqp_rpc_reply_t RabbitChannel::LogIn(const BrokerUrl& url) {
+  // To those who do not say that they understand it, RabbitMQ does not say that it reads no more.
+  amqp_table_entry_t capability = {
+      .key = amqp_cstring_bytes("connection.blocked"),
+      .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value = {.boolean = 1}}};
+  amqp_table_entry_t property = {
+      .key = amqp_cstring_bytes("capabilities"),
+      .value = {.kind = AMQP_FIELD_KIND_TABLE, .value = {.table = {1, &capability}}}};
+  const amqp_table_t properties = {1, &property};
+  // Heartbeats would need a thread that tends the connection.
+  return amqp_login_with_properties(connection_, url.vhost.c_str(), AMQP_DEFAULT_MAX_CHANNELS,
+                                    kFrameMax, /*heartbeat=*/0, &properties, AMQP_SASL_METHOD_PLAIN,
+                                    url.user.c_str(), url.password.c_str());
 }
 
 absl::Status RabbitChannel::StatusOfReply() const {
@@ -102,9 +126,47 @@ absl::Status RabbitChannel::StatusOfReply() const {
 
 bool RabbitChannel::LooksAlive() {
   timeval no_time = {};
-  amqp_frame_t frame;
-  // It has nothing to say while nothing is published, but for a farewell.
-  return amqp_simple_wait_frame_noblock(connection_, &frame, &no_time) == AMQP_STATUS_TIMEOUT;
+  while (true) {
+    amqp_frame_t frame;
+    const int status = amqp_simple_wait_frame_noblock(connection_, &frame, &no_time);
+    if (status == AMQP_STATUS_TIMEOUT) return true;
+    // While nothing is published it says whether it would read, and what it owed of a probe. All
+    // else is a farewell.
+    if (status != AMQP_STATUS_OK || !(NoteReadiness(frame) || IsVerdict(frame))) return false;
+    amqp_maybe_release_buffers(connection_);
+  }
+}
+
+bool RabbitChannel::NoteReadiness(const amqp_frame_t& frame) {
+  if (frame.frame_type != AMQP_FRAME_METHOD) return false;
+  const amqp_method_t& method = frame.payload.method;
+  if (method.id == AMQP_CONNECTION_BLOCKED_METHOD) {
+    blocked_ = TextOf(static_cast<amqp_connection_blocked_t*>(method.decoded)->reason);
+    return true;
+  }
+  if (method.id != AMQP_CONNECTION_UNBLOCKED_METHOD) return false;
+  blocked_.reset();
+  return true;
+}
+
+absl::Status RabbitChannel::Ready() const {
+  return blocked_.has_value() ? Trouble(absl::StrCat("it takes no messages: ", *blocked_))
+                              : absl::OkStatus();
+}
+
+absl::Status RabbitChannel::Probe() {
+  const amqp_basic_properties_t properties = {};
+  const int status =
+      amqp_basic_publish(connection_, kChannel, amqp_empty_bytes, amqp_empty_bytes,
+                         /*mandatory=*/0, /*immediate=*/0, &properties, amqp_empty_bytes);
+  if (status != AMQP_STATUS_OK) return TroubleOf(status);
+  const std::uint64_t number = ++published_;
+  const absl::Time deadline = absl::Now() + kPatienceToProbe;
+  while (true) {
+    PARLEY_ASSIGN_OR_RETURN(const Verdict verdict, Next(deadline));
+    if (verdict.kind == Verdict::Kind::kBlocked) return Ready();
+    if (verdict.number >= number) return absl::OkStatus();
+  }
 }
 
 absl::Status RabbitChannel::SelectConfirms() {
@@ -131,7 +193,9 @@ absl::Status RabbitChannel::Publish(const std::string& exchange, const std::stri
   const int status =
       amqp_basic_publish(connection_, kChannel, BytesOf(exchange), BytesOf(routing_key),
                          /*mandatory=*/1, /*immediate=*/0, &properties, BytesOf(body));
-  return status == AMQP_STATUS_OK ? absl::OkStatus() : TroubleOf(status);
+  if (status != AMQP_STATUS_OK) return TroubleOf(status);
+  ++published_;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<RabbitChannel::Verdict> RabbitChannel::Next(absl::Time deadline) {
@@ -140,7 +204,13 @@ absl::StatusOr<RabbitChannel::Verdict> RabbitChannel::Next(absl::Time deadline) 
     timeval wait = absl::ToTimeval(left > absl::ZeroDuration() ? left : absl::ZeroDuration());
     amqp_frame_t frame;
     const int status = amqp_simple_wait_frame_noblock(connection_, &frame, &wait);
+    if (status == AMQP_STATUS_TIMEOUT && blocked_.has_value()) return Ready();
     if (status != AMQP_STATUS_OK) return TroubleOf(status);
+    if (NoteReadiness(frame)) {
+      amqp_maybe_release_buffers(connection_);
+      if (blocked_.has_value()) return Verdict{.kind = Verdict::Kind::kBlocked};
+      continue;
+    }
     if (frame.frame_type != AMQP_FRAME_METHOD) continue;
     const amqp_method_t& method = frame.payload.method;
     Verdict verdict;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -26,12 +25,8 @@ constexpr absl::Duration kDatabasePatience = absl::Seconds(5);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
 
-std::string NewLeaseToken(LeaseDemand::Holder holder) {
-  std::string token = NewRandomToken();
-  if (holder == LeaseDemand::Holder::kPusher) {
-    token.replace(0, std::strlen(kPushTokenPrefix), kPushTokenPrefix);
-  }
-  return token;
+std::string NewLeaseToken(const std::string& prefix) {
+  return NewRandomToken().replace(0, prefix.size(), prefix);
 }
 
 }  // namespace
@@ -65,7 +60,7 @@ void Dispatcher::Lease(LeaseDemand demand) {
     }
   }
   if (full) return demand.done(runtime::QueueFullError());
-  demand.done(LeasedTasks{});
+  demand.done(LeasedTasks{.draining = true});
 }
 
 void Dispatcher::TaskReady(absl::string_view queue, absl::Duration due_in) {
@@ -130,19 +125,19 @@ void Dispatcher::Drain() {
     draining_ = true;
     waiters = room_.TakeAll();
   }
-  for (Waiter& waiter : waiters) waiter.demand.done(LeasedTasks{});
+  for (Waiter& waiter : waiters) waiter.demand.done(LeasedTasks{.draining = true});
 }
 
 void Dispatcher::Run() {
   while (true) {
     Round round = NextRound();
     for (Waiter& waiter : round.ended) {
-      if (absl::Status alive = waiter.demand.check_alive(); !alive.ok()) {
-        waiter.demand.done(alive);
+      if (!waiter.left.ok()) {
+        waiter.demand.done(waiter.left);
       } else if (!round.outage.ok()) {
         waiter.demand.done(round.outage);
       } else {
-        waiter.demand.done(LeasedTasks{});
+        waiter.demand.done(LeasedTasks{.draining = round.draining});
       }
     }
     if (!round.turn.waiters.empty()) Serve(std::move(round.turn));
@@ -164,6 +159,7 @@ Dispatcher::Round Dispatcher::NextRound() {
 
 bool Dispatcher::FillRound(absl::Time now, Round& round) {
   round.stop = stopping_;
+  round.draining = draining_;
   round.outage = outage_;
   const bool can_serve = now >= attempt_at_;
   round.ended = room_.TakeEnded(now, can_serve);
@@ -226,7 +222,7 @@ void Dispatcher::Serve(WaitingRoom::Turn turn) {
 
 absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waiter>& waiters) {
   const absl::Duration lease_duration = waiters.front().demand.lease_duration;
-  const std::string token = NewLeaseToken(waiters.front().demand.holder);
+  const std::string token = NewLeaseToken(waiters.front().demand.token_prefix);
   std::int32_t max_tasks = 0;
   for (const Waiter& waiter : waiters) max_tasks += waiter.demand.max_tasks;
   const absl::Time asked = absl::Now();

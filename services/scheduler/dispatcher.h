@@ -71,7 +71,7 @@ class Dispatcher {
   // Something may have changed in `queue`; in any queue if it is empty.
   void Hint(absl::string_view queue);
 
-  // Answers all parked calls, and all to come, with nothing. Idempotent.
+  // Answers all parked calls, and all to come, with nothing, and that this is why. Idempotent.
   void Drain();
 
  private:
@@ -80,6 +80,7 @@ class Dispatcher {
   // What the thread does next: taken under the lock, done without it.
   struct Round {
     bool stop = false;
+    bool draining = false;
     absl::Status outage;      // what those get who give up
     std::list<Waiter> ended;  // callers that have left, or have waited long enough
     WaitingRoom::Turn turn;

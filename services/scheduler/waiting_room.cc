@@ -36,7 +36,8 @@ std::list<WaitingRoom::Waiter> WaitingRoom::TakeEnded(absl::Time now, bool can_s
   for (auto next = waiters_.begin(); next != waiters_.end();) {
     const auto waiter = next++;
     const bool gives_up = waiter->demand.give_up <= now && (waiter->tried || !can_serve);
-    if (gives_up || !waiter->demand.check_alive().ok()) Leave(waiter, ended);
+    waiter->left = waiter->demand.check_alive();
+    if (gives_up || !waiter->left.ok()) Leave(waiter, ended);
   }
   return ended;
 }
@@ -69,7 +70,7 @@ WaitingRoom::Turn WaitingRoom::TakeDue(absl::Time now, std::int32_t max_tasks) {
       const LeaseDemand& first = taken.front().demand;
       const bool alike = demand.queues == first.queues &&
                          demand.lease_duration == first.lease_duration &&
-                         demand.holder == first.holder;
+                         demand.token_prefix == first.token_prefix;
       if (!alike || demand.max_tasks > max_tasks) continue;
     }
     max_tasks -= demand.max_tasks;

@@ -23,15 +23,15 @@ struct LeasedTasks {
   std::vector<Task> tasks;
   std::string token;
   absl::Duration lease_left;  // at least so long, from the moment this was made
+  bool draining = false;      // there are none, and none will come: the server goes down
 };
 
 // A worker's call for tasks, or a pusher's.
 struct LeaseDemand {
-  enum class Holder { kWorker, kPusher };
   std::vector<std::string> queues;  // no queue twice
   std::int32_t max_tasks = 1;
   absl::Duration lease_duration;
-  Holder holder = Holder::kWorker;
+  std::string token_prefix;                   // how the lease's token begins; empty: a worker's
   absl::Time give_up;                         // answered by then, if need be with nothing
   std::function<absl::Status()> check_alive;  // not OK: the caller has left
   std::function<void(absl::StatusOr<LeasedTasks>)> done;  // called once, on any thread
@@ -49,6 +49,7 @@ class WaitingRoom {
     // One that was not served yet is due as soon as it is known which of its queues are limited.
     bool tried = false;
     absl::Time not_before = absl::InfinitePast();  // serve it no earlier
+    absl::Status left;                             // not OK: the caller has (TakeEnded)
     LeaseDemand demand;
   };
 
@@ -71,8 +72,9 @@ class WaitingRoom {
   // Takes the old seat again.
   void Return(Waiter waiter);
 
-  // Those who have waited until `now` was their time to give up, and those who have left. Whoever
-  // was not tried yet is left to TakeDue, unless nobody can be served now.
+  // Those who have waited until `now` was their time to give up, and those who have left: they are
+  // asked about it here and not again, for a pusher may change its mind. Whoever was not tried yet
+  // is left to TakeDue, unless nobody can be served now.
   std::list<Waiter> TakeEnded(absl::Time now, bool can_serve);
   // Who came first of those for whom something is due, and, in the order of their arrival, others
   // who want the same from the same queues, as long as all want no more than `max_tasks` together

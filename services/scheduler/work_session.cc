@@ -207,7 +207,7 @@ void WorkSession::OnLeased(absl::StatusOr<LeasedTasks> leased) {
       AddLeases(*leased, *out_.mutable_leases());
     }
   }
-  if (leased.ok() && leased->tasks.empty()) return Drain();  // the dispatcher drains
+  if (leased.ok() && leased->draining) return Drain();
   if (gone) {
     if (leased.ok()) GiveBack(*leased);
     return;

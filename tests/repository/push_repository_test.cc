@@ -55,26 +55,48 @@ TEST_F(PushRepositoryTest, QueuesWithATargetAreListed) {
   EXPECT_EQ(queues->front().target, target);
 }
 
-TEST_F(PushRepositoryTest, OnlyTasksUnderAPushersLeaseAreListed) {
+TEST_F(PushRepositoryTest, PlacesAreListedAsLongAsSomethingIsThere) {
+  const auto places = [this] { return pushes_.ListPlaces(Deadline()).value(); };
+  EXPECT_THAT(places(), ::testing::IsEmpty());
+  const std::string first = "7075736800000001", second = "70757368ffffffff";
+  for (const std::string& token :
+       {first + std::string(16, '0'), first + std::string(16, 'f'), second + std::string(16, '0'),
+        "70757367" + std::string(24, 'f'), "70757369" + std::string(24, '0')}) {
+    Create(MakeTask());
+    ClaimWithToken(token, absl::Hours(2));
+  }
+  Create(MakeTask());  // pending
+  EXPECT_THAT(places(),
+              ::testing::ElementsAre(db::HandoffPlace{"q", first}, db::HandoffPlace{"q", second}));
+  database_.Sql("UPDATE tasks SET queue = 'p' WHERE lease_token::text LIKE '70757368-ffff%'");
+  EXPECT_THAT(places(),
+              ::testing::ElementsAre(db::HandoffPlace{"p", second}, db::HandoffPlace{"q", first}));
+  database_.Sql("DELETE FROM tasks WHERE queue = 'p'");
+  EXPECT_THAT(places(), ::testing::ElementsAre(db::HandoffPlace{"q", first}));
+}
+
+TEST_F(PushRepositoryTest, OnlyTasksUnderLeasesForThePlaceAreListed) {
+  const std::string here = "707573680000abcd";
   NewTask task = MakeTask();
   task.expire_time = absl::FromUnixMicros(absl::ToUnixMicros(absl::Now() + absl::Hours(5)));
   Create(task);
-  const Task pushed = ClaimWithToken("70757368" + std::string(24, 'f'), absl::Hours(2));
+  const Task pushed = ClaimWithToken(here + std::string(16, 'f'), absl::Hours(2));
   Create(MakeTask());
-  const Task first = ClaimWithToken("70757368" + std::string(24, '0'), absl::Hours(2));
+  const Task first = ClaimWithToken(here + std::string(16, '0'), absl::Hours(2));
   for (const std::string& token :
-       {"70757367" + std::string(24, 'f'), "70757369" + std::string(24, '0')}) {
+       {"707573680000abcc" + std::string(16, 'f'), "707573680000abce" + std::string(16, '0'),
+        "70757367" + std::string(24, 'f'), "70757369" + std::string(24, '0')}) {
     Create(MakeTask());
     ClaimWithToken(token, absl::Hours(2));
   }
   Create(MakeTask());  // pending
   Create(MakeTask("other"));
-  const auto tasks = pushes_.ListTasks("q", Deadline());
+  const auto tasks = pushes_.ListTasks({"q", here}, Deadline());
   ASSERT_TRUE(tasks.ok()) << tasks.status();
   ASSERT_EQ(tasks->size(), 2U);
   const db::PushedTask& listed =
       tasks->at(0).lease.task_id == pushed.id ? tasks->at(0) : tasks->at(1);
-  EXPECT_EQ(listed.lease.token, "70757368" + std::string(24, 'f'));
+  EXPECT_EQ(listed.lease.token, here + std::string(16, 'f'));
   EXPECT_EQ(listed.create_time, pushed.create_time);
   EXPECT_TRUE(listed.may_expire);
   EXPECT_FALSE(listed.cancel_requested);
@@ -84,7 +106,7 @@ TEST_F(PushRepositoryTest, OnlyTasksUnderAPushersLeaseAreListed) {
   EXPECT_LE(listed.left, absl::Hours(2));
   ASSERT_THAT(tasks_.CancelTask(first.id, Deadline()), IsOk());
   database_.Sql("UPDATE tasks SET expires_at = now()");
-  const auto again = pushes_.ListTasks("q", Deadline());
+  const auto again = pushes_.ListTasks({"q", here}, Deadline());
   ASSERT_TRUE(again.ok());
   for (const db::PushedTask& one : *again) {
     EXPECT_EQ(one.cancel_requested, one.lease.task_id == first.id);
@@ -97,7 +119,7 @@ TEST_F(PushRepositoryTest, ALeaseThatEndsWithTheRunTimeoutIsLeftToThat) {
   task.run_timeout = absl::Seconds(10);
   Create(task);
   ClaimWithToken("70757368" + std::string(24, 'a'), absl::Hours(1));
-  const auto tasks = pushes_.ListTasks("q", Deadline());
+  const auto tasks = pushes_.ListTasks({"q", "70757368aaaaaaaa"}, Deadline());
   ASSERT_TRUE(tasks.ok()) << tasks.status();
   ASSERT_EQ(tasks->size(), 1U);
   EXPECT_EQ(tasks->front().left, absl::InfiniteDuration());

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
+#include "services/scheduler/push/lease_inbox.h"
 #include "tests/service/parked.h"
 #include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
@@ -99,9 +102,60 @@ TEST_F(DispatcherTest, AsksForNothingForACallerWhoHasLeft) {
 TEST_F(DispatcherTest, ADrainAnswersAllWhoWaitAndAllToComeWithNothing) {
   auto waiting = Demand(absl::Minutes(1));
   dispatcher_.Drain();
-  EXPECT_THAT(waiting.get()->tasks, IsEmpty());
   Create();
-  EXPECT_THAT(Demand(absl::Minutes(1)).get()->tasks, IsEmpty());
+  auto late = Demand(absl::Minutes(1));
+  for (Answer* answer : {&waiting, &late}) {
+    const auto nothing = answer->get();
+    ASSERT_THAT(nothing, IsOk());
+    EXPECT_THAT(nothing->tasks, IsEmpty());
+    EXPECT_TRUE(nothing->draining);
+  }
+}
+
+TEST_F(DispatcherTest, WhoHasWaitedLongEnoughIsNotToldOfADrain) {
+  const auto nothing = Demand(absl::ZeroDuration()).get();
+  ASSERT_THAT(nothing, IsOk());
+  EXPECT_THAT(nothing->tasks, IsEmpty());
+  EXPECT_FALSE(nothing->draining);
+}
+
+TEST_F(DispatcherTest, APusherThatWantsTasksAgainBeforeItIsAnsweredGetsThem) {
+  scheduler::LeaseInbox inbox(dispatcher_, {.queue = "q", .lease_duration = absl::Seconds(30)});
+  // Leaves in the same round as the pusher, and before it. So the pusher wants no tasks when the
+  // dispatcher looks at who has left, and wants some when the dispatcher answers.
+  std::atomic<bool> leaves = false;
+  std::promise<void> left;
+  LeaseDemand first;
+  first.queues = {"q"};
+  first.lease_duration = absl::Seconds(30);
+  first.give_up = absl::InfiniteFuture();
+  first.check_alive = [&] {
+    if (!leaves) return absl::OkStatus();
+    inbox.Unask();
+    return absl::CancelledError("gone");
+  };
+  first.done = [&](const absl::StatusOr<LeasedTasks>& /*leased*/) {
+    inbox.Ask(1);
+    left.set_value();
+  };
+  const absl::Time since = absl::Now();
+  dispatcher_.Lease(std::move(first));
+  inbox.Ask(1);
+  WaitUntilParked(database_, since);
+  leaves = true;
+  dispatcher_.Hint("q");
+  left.get_future().wait();
+  const Task task = Create();
+  dispatcher_.TaskReady("q", absl::ZeroDuration());
+  std::optional<LeasedTasks> leased;
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (!leased.has_value() && absl::Now() < deadline) {
+    inbox.Ask(1);
+    leased = inbox.Wait(absl::Now() + absl::Milliseconds(100));
+  }
+  ASSERT_TRUE(leased.has_value());
+  ASSERT_THAT(leased->tasks, SizeIs(1));
+  EXPECT_EQ(leased->tasks.front().id, task.id);
 }
 
 TEST_F(DispatcherTest, AnEndedWaitIsAnsweredThoughTheDatabaseIsAway) {

@@ -190,6 +190,13 @@ class RabbitMq(Process):
     def wait_until_open(self):
         self.wait_for("rabbitmq-server", self.accepts, 2 * PATIENCE)
 
+    def run_low(self, is_low):
+        """Of memory, as far as it can tell. As an operator does."""
+        subprocess.run(
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--node", self._env["RABBITMQ_NODENAME"],
+             "set_vm_memory_high_watermark", "0.0001" if is_low else "0.9"],
+            env=self._env, cwd=self.directory, check=True, capture_output=True, timeout=2 * PATIENCE)
+
     def accepts(self):
         """Its port is open long before it has recovered its queues; then it takes no client yet."""
         if not is_open(self.port):

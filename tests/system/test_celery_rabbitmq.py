@@ -207,6 +207,41 @@ class WorkerTest(RabbitCase):
                          "no result from Celery within 10m")
 
 
+class AlarmTest(RabbitCase):
+    """RabbitMQ is there, and takes nothing."""
+
+    def test_while_rabbitmq_is_low_on_memory_tasks_wait_and_no_attempt_is_counted(self):
+        # One that is pushed before, and one that comes to be meanwhile, on a new connection.
+        queues = [self.queue, self.queue + ".new"]
+        for queue in queues:
+            self.declare(queue)
+        self.route(celery(queue=queues[0]), queues[0])
+        self.wait_for(self.create("queue.test", [0]), SUCCEEDED)
+        self.rabbit.run_low(True)
+        self.addCleanup(self.rabbit.run_low, False)
+        self.route(celery(queue=queues[1]), queues[1])
+        tasks = [self.create("queue.test", [1 + i], queue=queue)
+                 for queue in queues for i in range(20)]
+        for queue in queues:
+            [outage] = harness.poll("the outage to be logged", lambda q=queue: self.outages(queue=q))
+            self.assertIn("low on memory", outage["error"])
+        for task in tasks:
+            now = harness.poll("it to be given back", lambda t=task: self.pending(t))
+            self.assertEqual((now.attempt, now.last_error), (0, ""))
+        self.rabbit.run_low(False)
+        for task in tasks:
+            done = self.wait_for(task, SUCCEEDED)
+            self.assertEqual((done.attempt, len(done.errors)), (1, 0))
+        for queue, first in zip(queues, (0, 1)):
+            self.assertEqual(sorted(message.payload[0] for message in self.take(queue)),
+                             [[i] for i in range(first, 21)])
+            self.assertEqual(len(self.outages(queue=queue)), 1)
+
+    def pending(self, task):
+        now = self.get(task)
+        return now if now.state == PENDING else None
+
+
 class CrashTest(RabbitCase):
     def test_while_rabbitmq_is_down_tasks_stay_pending_and_none_is_pushed_twice(self):
         self.declare()

@@ -50,6 +50,18 @@ class RedisCase(PushCase):
         """What waits in the broker, the next one to be served first."""
         return [json.loads(text) for text in self.redis.client(1).lrange(queue, 0, -1)][::-1]
 
+    def place(self, task):
+        """How the tokens of leases begin for the place to which a task was handed over."""
+        return self.database.value("SELECT left(replace(lease_token::text, '-', ''), 16)"
+                                   " FROM all_tasks WHERE id = %s", task.id)
+
+    def claim_long_ago(self, task, token):
+        """As a schedulerd leaves it that is killed: a lease of a pusher's, an old claim."""
+        self.database.rows(
+            "UPDATE tasks SET state = 'running', attempt = 1, lease_token = %s, run_at = now(),"
+            " lease_until = now() + interval '1 hour',"
+            " updated_at = now() - interval '1 minute' WHERE id = %s", token, task.id)
+
 
 class HandOffTest(RedisCase):
     """FIRE_AND_FORGET, without a worker: the messages as they are."""
@@ -451,17 +463,17 @@ class CrashTest(RedisCase):
             with self.subTest(mode=mode):
                 self.redis.client(1).flushdb()
                 queue = self.queue + mode["celery"]["mode"]
-                sent, unsent = (self.create("queue.test", [n], queue=queue) for n in (1, 2))
-                # As a schedulerd leaves it that is killed: leases of a pusher's, an old claim.
+                self.route(mode, queue)
+                before = self.create("queue.test", queue=queue)
+                harness.poll("one to be handed over", self.messages)
+                self.redis.client(1).delete("celery")
+                sent, unsent = (self.create("queue.test", [n], queue=queue,
+                                            delay={"seconds": 3600}) for n in (1, 2))
                 for number, task in enumerate((sent, unsent)):
-                    token = f"70757368{number:024x}"
-                    self.database.rows(
-                        "UPDATE tasks SET state = 'running', attempt = 1, lease_token = %s,"
-                        " lease_until = now() + interval '1 hour',"
-                        " updated_at = now() - interval '1 minute' WHERE id = %s", token, task.id)
+                    token = self.place(before) + f"{number:016x}"
                     if task is sent:
                         self.redis.client(self.ledger).set(f"parley:sent:{task.id}:{token}", "sent")
-                self.route(mode, queue)
+                    self.claim_long_ago(task, token)
                 released = harness.poll("it to be handed over", self.messages)
                 [body] = [json.loads(base64.b64decode(m["body"]))[0] for m in released]
                 self.assertEqual(body, [2])

@@ -296,16 +296,16 @@ TEST(WaitingRoomTest, WhileNothingMayRunNothingIsDueWhateverComesIn) {
   EXPECT_THAT(room.TakeDue(kStart + kSecond, 1).limited, ElementsAre("a"));
 }
 
-TEST(WaitingRoomTest, PushersGetNoTokenTogetherWithWorkers) {
+TEST(WaitingRoomTest, OnlyWhoWantsTheSameKindOfTokenGetsItTogether) {
   WaitingRoom room;
-  Sit(room, Demand({"a"}));
-  LeaseDemand pusher = Demand({"a"});
-  pusher.holder = LeaseDemand::Holder::kPusher;
-  Sit(room, std::move(pusher));
+  for (const char* prefix : {"", "70757368aaaaaaaa", "70757368bbbbbbbb"}) {
+    LeaseDemand demand = Demand({"a"});
+    demand.token_prefix = prefix;
+    Sit(room, std::move(demand));
+  }
   room.ChangeAll();
   LearnAll(room, kStart);
-  EXPECT_THAT(TakeDue(room, kStart, 10), SizeIs(1));
-  EXPECT_THAT(TakeDue(room, kStart, 10), SizeIs(1));
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(TakeDue(room, kStart, 10), SizeIs(1));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "services/celery/rabbit_broker.h"
 #include "services/celery/redis_broker.h"
+#include "services/scheduler/push/push_token.h"
 
 namespace parley::scheduler {
 namespace {
@@ -14,6 +15,13 @@ namespace {
 constexpr absl::Duration kLedgerLease = absl::Hours(1);
 // Without a ledger a hand-off that was interrupted is one that failed.
 constexpr absl::Duration kBareLease = absl::Minutes(1);
+
+// A server, without what lets one in.
+std::string AddressOf(const celery::BrokerUrl& url) {
+  const bool is_redis = url.kind == celery::BrokerUrl::Kind::kRedis;
+  return absl::StrCat(is_redis ? "redis" : "amqp", "://", url.host, ":", url.port, "/",
+                      is_redis ? absl::StrCat(url.database) : url.vhost);
+}
 
 }  // namespace
 
@@ -35,6 +43,12 @@ CeleryParts MakeCeleryParts(const CeleryQueue& queue) {
   if (queue.tracks()) parts.ledger.emplace(result_redis);
   parts.broker = std::make_unique<celery::RabbitBroker>(queue.broker, parts.ledger);
   return parts;
+}
+
+db::HandoffPlace PlaceOf(const CeleryQueue& queue) {
+  return {queue.queue,
+          PushTokenPrefix({AddressOf(queue.broker), queue.tracks() ? "track" : "forget",
+                           queue.tracks() ? AddressOf(*queue.results) : std::string()})};
 }
 
 absl::Duration CeleryLease(const CeleryQueue& queue) {

@@ -7,6 +7,7 @@
 
 #include "db/model/queue_target.h"
 #include "db/model/task.h"
+#include "db/repository/push_repository.h"
 #include "services/celery/broker.h"
 #include "services/celery/broker_url.h"
 #include "services/celery/handoff_ledger.h"
@@ -14,7 +15,7 @@
 
 namespace parley::scheduler {
 
-// A queue that is pushed to Celery.
+// A queue that is pushed to Celery, or was.
 struct CeleryQueue {
   std::string queue;   // ours
   std::string target;  // its name
@@ -37,6 +38,11 @@ struct CeleryParts {
 };
 
 CeleryParts MakeCeleryParts(const CeleryQueue& queue);
+
+// Where the queue's hand-offs go. Another broker, another result backend or another mode is another
+// place: there is another ledger, or what it says means something else. How one logs in there, the
+// broker's queue and the time for a result make no difference.
+db::HandoffPlace PlaceOf(const CeleryQueue& queue);
 
 // How long the lease of a task lasts that is handed over: as long as there is something to wait
 // for, and some more.

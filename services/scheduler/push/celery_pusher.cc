@@ -19,16 +19,18 @@ constexpr char kInDoubtError[] =
 
 }  // namespace
 
-CeleryPusher::CeleryPusher(const PushParts& parts, CeleryQueue queue)
+CeleryPusher::CeleryPusher(const PushParts& parts, CeleryQueue queue,
+                           std::shared_ptr<HandoffKeeper> keeper)
     : parts_(parts),
       queue_(std::move(queue)),
       settler_(parts_, stop_),
-      inbox_(parts_.dispatcher, queue_.queue, CeleryLease(queue_)),
+      inbox_(parts_.dispatcher, {.queue = queue_.queue,
+                                 .lease_duration = CeleryLease(queue_),
+                                 .token_prefix = PlaceOf(queue_).token_prefix}),
+      keeper_(std::move(keeper)),
       celery_(MakeCeleryParts(queue_)),
-      outage_(queue_.queue, queue_.target) {
-  if (queue_.has_ledger()) keeper_.emplace(parts_, queue_);
-  thread_ = std::thread([this] { Run(); });
-}
+      outage_(queue_.queue, queue_.target),
+      thread_([this] { Run(); }) {}
 
 CeleryPusher::~CeleryPusher() {
   Stop(absl::InfinitePast());
@@ -37,7 +39,6 @@ CeleryPusher::~CeleryPusher() {
 
 void CeleryPusher::Stop(absl::Time /*finish_by*/) {
   stop_.Stop();
-  if (keeper_.has_value()) keeper_->Stop();
   inbox_.Wake();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -24,8 +25,9 @@ namespace parley::scheduler {
 // attempt has failed.
 class CeleryPusher final : public Pusher {
  public:
-  // Starts the threads. `parts` must outlive the pusher.
-  CeleryPusher(const PushParts& parts, CeleryQueue queue);
+  // Starts the thread. `parts` must outlive the pusher. The keeper is there if there is a ledger,
+  // and is that of the place.
+  CeleryPusher(const PushParts& parts, CeleryQueue queue, std::shared_ptr<HandoffKeeper> keeper);
   ~CeleryPusher() override;
 
   void Stop(absl::Time finish_by) override;
@@ -51,7 +53,7 @@ class CeleryPusher final : public Pusher {
   StopSignal stop_;
   AttemptSettler settler_;
   LeaseInbox inbox_;
-  std::optional<HandoffKeeper> keeper_;
+  const std::shared_ptr<HandoffKeeper> keeper_;
   // The thread's own.
   CeleryParts celery_;
   Outage outage_;

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "services/runtime/status_mapping.h"
 #include "services/scheduler/push/push_rules.h"
+#include "services/scheduler/push/push_token.h"
 
 namespace parley::scheduler {
 namespace {
@@ -54,7 +55,9 @@ GrpcPusher::GrpcPusher(const PushParts& parts, HandlerQueue queue)
       channel_(MakeChannel(queue_.address)),
       stub_(pb::TaskHandler::NewStub(channel_)),
       settler_(parts_, stop_),
-      inbox_(parts_.dispatcher, queue_.queue, kCallLease),
+      inbox_(parts_.dispatcher, {.queue = queue_.queue,
+                                 .lease_duration = kCallLease,
+                                 .token_prefix = PushTokenPrefix({"grpc", queue_.address})}),
       outage_(queue_.queue, queue_.target),
       thread_([this] { Run(); }) {}
 

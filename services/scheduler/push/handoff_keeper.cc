@@ -34,6 +34,7 @@ constexpr absl::Duration kKeepSettled = absl::Minutes(10);
 HandoffKeeper::HandoffKeeper(const PushParts& parts, CeleryQueue queue)
     : parts_(parts),
       queue_(std::move(queue)),
+      place_(PlaceOf(queue_)),
       settler_(parts_, stop_),
       celery_(MakeCeleryParts(queue_)),
       thread_([this] { Run(); }) {}
@@ -47,6 +48,11 @@ void HandoffKeeper::Track(std::vector<db::PushedTask> tasks) {
   MutexLock lock(mutex_);
   new_.insert(new_.end(), std::make_move_iterator(tasks.begin()),
               std::make_move_iterator(tasks.end()));
+}
+
+absl::Time HandoffKeeper::IdleSince() {
+  MutexLock lock(mutex_);
+  return idle_since_;
 }
 
 void HandoffKeeper::Run() {
@@ -81,8 +87,10 @@ void HandoffKeeper::Remember(db::PushedTask task) {
 }
 
 void HandoffKeeper::Look() {
-  const auto running = parts_.pushes.ListTasks(queue_.queue, absl::Now() + kKeeperPatience);
+  const absl::Time begin = absl::Now();
+  const auto running = parts_.pushes.ListTasks(place_, begin + kKeeperPatience);
   if (!running.ok()) return;  // the dispatcher tells of an outage
+  NoteIdle(running->empty() ? begin : absl::InfiniteFuture());
   std::vector<db::PushedTask> old;
   for (const db::PushedTask& task : *running) {
     const auto tracked = tracked_.find(task.lease.task_id);
@@ -96,6 +104,11 @@ void HandoffKeeper::Look() {
   for (const db::PushedTask& task : sent) Remember(task);
   EndOverdue();
   Revoke();
+}
+
+void HandoffKeeper::NoteIdle(absl::Time since) {
+  MutexLock lock(mutex_);
+  idle_since_ = since == absl::InfiniteFuture() ? since : std::min(idle_since_, since);
 }
 
 std::vector<db::PushedTask> HandoffKeeper::SortOut(const std::vector<db::PushedTask>& old) {
@@ -141,12 +154,16 @@ void HandoffKeeper::FollowTracked(const std::vector<db::PushedTask>& running) {
 }
 
 void HandoffKeeper::EndOverdue() {
+  const absl::Duration timeout = queue_.delivery.result_timeout;
+  // Of what a target before has given the tasks is no longer known how long it was.
+  const std::string error =
+      timeout == absl::InfiniteDuration()
+          ? "no result from Celery in time"
+          : absl::StrCat("no result from Celery within ", absl::FormatDuration(timeout));
   std::vector<AttemptEnd> ends;
   for (const auto& [id, tracked] : tracked_) {
     if (tracked.task.left > kResultGrace) continue;
-    ends.push_back({.lease = tracked.task.lease,
-                    .error = absl::StrCat("no result from Celery within ",
-                                          absl::FormatDuration(queue_.delivery.result_timeout))});
+    ends.push_back({.lease = tracked.task.lease, .error = error});
   }
   Settle({}, ends);
 }

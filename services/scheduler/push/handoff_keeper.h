@@ -1,4 +1,4 @@
-// Looks after the tasks of a queue that are with Celery, or should be.
+// Looks after the tasks of a queue that are with one Celery, or should be.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,11 @@
 
 namespace parley::scheduler {
 
-// Every process has one for each such queue with a ledger, and each looks after the tasks of all of
-// them: so it does not matter which process has claimed a task, nor whether it still lives. Whoever
-// comes first ends an attempt; for the others its lease is lost.
+// Every process has one for each place with a ledger that a queue's tasks are handed over to, or
+// were before the queue got another target, and each looks after the tasks of all processes: so it
+// does not matter which of them has claimed a task, nor whether it still lives. Whoever comes first
+// ends an attempt; for the others its lease is lost. Of tasks that were claimed for another place
+// its ledger knows nothing, and it leaves them alone.
 //
 //   claimed a while ago, not in the ledger   withdrawn and released: whoever claimed it has died
 //   in the ledger, nothing to track          succeeded
@@ -41,6 +43,10 @@ class HandoffKeeper {
   // Thread-safe.
   void Track(std::vector<db::PushedTask> tasks) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Since when there has been nothing to look after; absl::InfiniteFuture() if there is something,
+  // or it is not known. Thread-safe.
+  absl::Time IdleSince() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Does not block. Thread-safe.
   void Stop() { stop_.Stop(); }
 
@@ -54,6 +60,7 @@ class HandoffKeeper {
 
   void Run();
   void Look();
+  void NoteIdle(absl::Time since) ABSL_LOCKS_EXCLUDED(mutex_);
   // Of tasks that were claimed long enough ago: which are with Celery. Releases the others.
   std::vector<db::PushedTask> SortOut(const std::vector<db::PushedTask>& old);
   void Acknowledge(const std::vector<db::PushedTask>& tasks);
@@ -70,6 +77,7 @@ class HandoffKeeper {
 
   const PushParts parts_;
   const CeleryQueue queue_;
+  const db::HandoffPlace place_;
   StopSignal stop_;
   AttemptSettler settler_;
   // The thread's own.
@@ -77,6 +85,7 @@ class HandoffKeeper {
   std::map<std::int64_t, Tracked> tracked_;  // by task
   Mutex mutex_;
   std::vector<db::PushedTask> new_ ABSL_GUARDED_BY(mutex_);
+  absl::Time idle_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::thread thread_;  // the last member: it uses all others
 };
 

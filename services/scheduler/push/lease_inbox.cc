@@ -20,10 +20,10 @@ void LeaseInbox::Ask(std::int32_t max_tasks) {
     }
     state_->asked = true;
   }
-  LeaseDemand demand = {.queues = {queue_},
+  LeaseDemand demand = {.queues = {terms_.queue},
                         .max_tasks = max_tasks,
-                        .lease_duration = lease_duration_,
-                        .holder = LeaseDemand::Holder::kPusher,
+                        .lease_duration = terms_.lease_duration,
+                        .token_prefix = terms_.token_prefix,
                         .give_up = absl::InfiniteFuture()};
   demand.check_alive = [state = state_] {
     MutexLock lock(state->mutex);
@@ -32,11 +32,14 @@ void LeaseInbox::Ask(std::int32_t max_tasks) {
   demand.done = [state = state_](absl::StatusOr<LeasedTasks> leased) {
     MutexLock lock(state->mutex);
     state->asked = false;
-    if (!leased.ok()) {
-      if (state->wanted) state->ask_again_at = absl::Now() + kAfterRefusal;
-    } else if (leased->tasks.empty()) {
+    if (absl::IsCancelled(leased.status())) {
+      // Some were not wanted. If they are by now, they have to be asked for again.
+      if (state->wanted) state->woken = true;
+    } else if (!leased.ok()) {
+      state->ask_again_at = absl::Now() + kAfterRefusal;
+    } else if (leased->draining) {
       state->drained = true;
-    } else {
+    } else if (!leased->tasks.empty()) {
       state->leased = *std::move(leased);
     }
     state->changed.NotifyAll();
@@ -66,7 +69,7 @@ void LeaseInbox::Wake() {
 
 std::optional<LeasedTasks> LeaseInbox::Close() {
   Unask();
-  dispatcher_.Hint(queue_);  // it looks at who has left
+  dispatcher_.Hint(terms_.queue);  // it looks at who has left
   MutexLock lock(state_->mutex);
   while (state_->asked) state_->changed.Wait(state_->mutex);
   return std::exchange(state_->leased, std::nullopt);

@@ -18,9 +18,15 @@ namespace parley::scheduler {
 // one thread that waits.
 class LeaseInbox {
  public:
+  // What leases are wanted.
+  struct Terms {
+    std::string queue;
+    absl::Duration lease_duration;
+    std::string token_prefix;  // of their tokens (push_token.h)
+  };
   // `dispatcher` must outlive the inbox.
-  LeaseInbox(Dispatcher& dispatcher, std::string queue, absl::Duration lease_duration)
-      : dispatcher_(dispatcher), queue_(std::move(queue)), lease_duration_(lease_duration) {}
+  LeaseInbox(Dispatcher& dispatcher, Terms terms)
+      : dispatcher_(dispatcher), terms_(std::move(terms)) {}
 
   // Wants up to `max_tasks`, unless it wants some already. Once the dispatcher drains, nothing
   // comes any more.
@@ -50,8 +56,7 @@ class LeaseInbox {
   };
 
   Dispatcher& dispatcher_;
-  const std::string queue_;
-  const absl::Duration lease_duration_;
+  const Terms terms_;
   const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 

@@ -13,6 +13,9 @@ namespace {
 
 constexpr absl::Duration kReadInterval = absl::Seconds(1);
 constexpr absl::Duration kReadPatience = absl::Seconds(5);
+// Other servers learn a little later that a queue has another target, and claim for the old one
+// until then.
+constexpr absl::Duration kLinger = absl::Seconds(10);
 
 }  // namespace
 
@@ -30,6 +33,7 @@ PushHub::~PushHub() {
   const absl::Time finish_by = absl::Now() + grace_;
   for (const auto& [queue, served] : served_) served.pusher->Stop(finish_by);
   for (const std::unique_ptr<Pusher>& pusher : retired_) pusher->Stop(finish_by);
+  for (const auto& [place, keeper] : keepers_) keeper->Stop();
 }
 
 void PushHub::Hint() {
@@ -76,6 +80,42 @@ void PushHub::Compare() {
       served_[queue.name] = {queue.target, std::move(pusher)};
     }
   }
+  if (!adopted_) Adopt();
+  DropIdleKeepers();
+}
+
+void PushHub::Adopt() {
+  const auto places = parts_.pushes.ListPlaces(absl::Now() + kReadPatience);
+  if (!places.ok()) return;  // next time
+  adopted_ = true;
+  for (const db::HandoffPlace& place : *places) {
+    for (const auto& [name, endpoint] : targets_) {
+      const auto* celery = std::get_if<CeleryEndpoint>(&endpoint);
+      if (celery == nullptr) continue;
+      for (const auto mode :
+           {CeleryDelivery::Mode::kFireAndForget, CeleryDelivery::Mode::kTrackResult}) {
+        CeleryDelivery delivery;
+        delivery.mode = mode;
+        delivery.result_timeout = absl::InfiniteDuration();  // not known any more
+        const CeleryQueue queue = {.queue = place.queue,
+                                   .target = name,
+                                   .delivery = delivery,
+                                   .broker = celery->broker,
+                                   .results = celery->results};
+        if (queue.tracks() && !queue.results.has_value()) continue;
+        if (!queue.has_ledger() || PlaceOf(queue) != place || keepers_.contains(place)) continue;
+        keepers_[place] = std::make_shared<HandoffKeeper>(parts_, queue);
+      }
+    }
+  }
+}
+
+void PushHub::DropIdleKeepers() {
+  const absl::Time idle_before = absl::Now() - kLinger;
+  std::erase_if(keepers_, [&](const auto& kept) {
+    // Pushers, which this thread makes and ends, have the others.
+    return kept.second.use_count() == 1 && kept.second->IdleSince() < idle_before;
+  });
 }
 
 std::unique_ptr<Pusher> PushHub::MakePusher(const db::PushQueue& queue) {
@@ -96,12 +136,21 @@ std::unique_ptr<Pusher> PushHub::MakePusher(const db::PushQueue& queue) {
                              .address = std::get<GrpcEndpoint>(endpoint).address});
   }
   const auto& celery = std::get<CeleryEndpoint>(endpoint);
-  return std::make_unique<CeleryPusher>(
-      parts_, CeleryQueue{.queue = queue.name,
-                          .target = target.name,
-                          .delivery = std::get<CeleryDelivery>(target.delivery),
-                          .broker = celery.broker,
-                          .results = celery.results});
+  return MakeCeleryPusher({.queue = queue.name,
+                           .target = target.name,
+                           .delivery = std::get<CeleryDelivery>(target.delivery),
+                           .broker = celery.broker,
+                           .results = celery.results});
+}
+
+std::unique_ptr<Pusher> PushHub::MakeCeleryPusher(CeleryQueue queue) {
+  std::shared_ptr<HandoffKeeper> keeper;
+  if (queue.has_ledger()) {
+    // In place of one of the same place, which may know another time for results.
+    keeper = std::make_shared<HandoffKeeper>(parts_, queue);
+    keepers_[PlaceOf(queue)] = keeper;
+  }
+  return std::make_unique<CeleryPusher>(parts_, std::move(queue), std::move(keeper));
 }
 
 }  // namespace parley::scheduler

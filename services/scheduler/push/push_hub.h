@@ -12,6 +12,9 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "db/model/queue_target.h"
+#include "db/repository/push_repository.h"
+#include "services/scheduler/push/celery_parts.h"
+#include "services/scheduler/push/handoff_keeper.h"
 #include "services/scheduler/push/push_targets.h"
 #include "services/scheduler/push/pusher.h"
 
@@ -20,6 +23,11 @@ namespace parley::scheduler {
 // Keeps a pusher for every queue that has a target, as far as this server is configured with the
 // target. One thread reads every second which those are, and sooner after a hint. Queues that this
 // server cannot push are left to others; it says so once.
+//
+// A pusher ends with the target that it was made for; a keeper ends when nothing is left that was
+// handed over to its place. So what is under way when a queue gets another target comes to its end
+// by the rules under which it was begun. A hub that starts finds such places by the tokens of the
+// leases, as far as targets of its configuration are there.
 //
 // Thread-safe.
 class PushHub {
@@ -46,11 +54,17 @@ class PushHub {
   void Compare();
   // Null if this server cannot, which is logged once.
   std::unique_ptr<Pusher> MakePusher(const db::PushQueue& queue);
+  std::unique_ptr<Pusher> MakeCeleryPusher(CeleryQueue queue);
+  // Makes keepers for what is with targets that queues had before this hub started.
+  void Adopt();
+  void DropIdleKeepers();
 
   const PushParts parts_;
   const PushTargets targets_;
   const absl::Duration grace_;
   // The thread's own.
+  std::map<db::HandoffPlace, std::shared_ptr<HandoffKeeper>> keepers_;
+  bool adopted_ = false;
   std::map<std::string, Served> served_;          // by queue
   std::vector<std::unique_ptr<Pusher>> retired_;  // until they have finished
   std::map<std::string, QueueTarget> refused_;    // by queue; logged
