@@ -40,7 +40,7 @@ struct TaskError {
 };
 
 // How long a task rests after a failed attempt: `first` after the first, `multiplier` times as long
-// after each further one, `longest` at most; times 1 - jitter to 1 + jitter, at random. What is
+// after each further one, times 1 - jitter to 1 + jitter, at random; `longest` at most. What is
 // absent is the queue's, or the default.
 struct RetryPolicy {
   std::optional<absl::Duration> first;    // default 1 s

@@ -15,6 +15,7 @@
 #include "db/repository/queue_target_json.h"
 #include "db/repository/request_log.h"
 #include "db/repository/statements.h"
+#include "db/repository/task_repository.h"
 #include "db/repository/task_rows.h"
 #include "db/repository/user_repository.h"
 
@@ -186,19 +187,32 @@ absl::StatusOr<QueueStats> QueueRepository::GetStats(absl::string_view name, abs
 
 absl::StatusOr<QueueRepository::Purged> QueueRepository::Purge(const PurgeParams& params,
                                                                absl::Time deadline) {
+  return RunPurge(sql::queue::PurgeTasks, params, deadline);
+}
+
+absl::StatusOr<QueueRepository::Purged> QueueRepository::PurgeDead(const PurgeParams& params,
+                                                                   absl::Time deadline) {
+  return RunPurge(sql::queue::PurgeDeadTasks, params, deadline);
+}
+
+absl::StatusOr<QueueRepository::Purged> QueueRepository::RunPurge(const Statement& statement,
+                                                                  const PurgeParams& params,
+                                                                  absl::Time deadline) {
   return RunTransaction(
       pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<Purged> {
         PARLEY_ASSIGN_OR_RETURN(
-            const std::vector<IdRow> ended,
-            session.Query<IdRow>(sql::queue::PurgeTasks, {{"queue", params.name},
-                                                          {"after", params.after},
-                                                          {"up_to", params.up_to},
-                                                          {"max_tasks", params.max_tasks}}));
+            const std::vector<RemovedTaskRow> ended,
+            session.Query<RemovedTaskRow>(statement, {{"queue", params.name},
+                                                      {"after", params.after},
+                                                      {"up_to", params.up_to},
+                                                      {"max_tasks", params.max_tasks},
+                                                      {"max_bytes", kMaxStepBytes}}));
         Purged purged;
         purged.count = static_cast<std::int64_t>(ended.size());
-        if (purged.count < params.max_tasks) return purged;
-        for (const IdRow& row : ended) {
-          purged.last_id = std::max(purged.last_id, row.id);
+        if (MayBeMore(ended, params.max_tasks)) {
+          for (const RemovedTaskRow& row : ended) {
+            purged.last_id = std::max(purged.last_id, row.id);
+          }
         }
         return purged;
       });

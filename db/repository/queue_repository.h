@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "db/core/session.h"
 #include "db/core/session_pool.h"
+#include "db/core/statement.h"
 #include "db/model/page.h"
 #include "db/model/queue.h"
 
@@ -61,15 +62,18 @@ class QueueRepository {
     std::int64_t count = 0;
     std::int64_t last_id = 0;  // of those; where the next step goes on. 0: there are no more
   };
-  // PENDING -> CANCELLED for at most `max_tasks` of a queue whose ids are above `after` and at most
-  // `up_to`, the least first. Waits for whoever changes one of them.
   struct PurgeParams {
     std::string name;
     std::int64_t after = 0;
     std::int64_t up_to = 0;
     std::int32_t max_tasks = 1;
   };
+  // PENDING -> CANCELLED for at most `max_tasks` of a queue whose ids are above `after` and at most
+  // `up_to`, the least first, and no more than have kMaxStepBytes of payload (task_repository.h),
+  // but one. Waits for whoever changes one of them.
   absl::StatusOr<Purged> Purge(const PurgeParams& params, absl::Time deadline);
+  // The same for DEAD ones, which are removed for good.
+  absl::StatusOr<Purged> PurgeDead(const PurgeParams& params, absl::Time deadline);
   // The id of the task that was created last, or is being created.
   absl::StatusOr<std::int64_t> GetLastTaskId(absl::Time deadline);
 
@@ -81,6 +85,8 @@ class QueueRepository {
   absl::Status FoldCounters(absl::Time deadline);
 
  private:
+  absl::StatusOr<Purged> RunPurge(const Statement& statement, const PurgeParams& params,
+                                  absl::Time deadline);
   // Locks a queue, has `change` change it, and writes what is different; a row is made if need be.
   absl::StatusOr<Queue> Change(absl::string_view name, absl::Time deadline,
                                const std::function<absl::Status(Queue&)>& change);

@@ -172,7 +172,8 @@ absl::Status RangeRefused(absl::string_view field, absl::string_view why) {
 
 absl::StatusOr<ScheduleRepository::Backfilled> FillBack(
     Session& session, const ScheduleRepository::BackfillParams& params) {
-  const RequestKey key{"BackfillSchedule", params.id, params.request_id, params.fingerprint};
+  const RequestKey key{"BackfillSchedule", 0, params.request_id,
+                       Fingerprint({absl::StrCat(params.id), params.fingerprint})};
   PARLEY_ASSIGN_OR_RETURN(std::optional<std::int64_t> earlier, FindRequest(session, key));
   if (earlier) return ScheduleRepository::Backfilled{.firings = *earlier};
   PARLEY_ASSIGN_OR_RETURN(const ScheduleRow row, LockSchedule(session, params.id));
@@ -201,7 +202,8 @@ absl::StatusOr<ScheduleRepository::Backfilled> FillBack(
 }
 
 absl::StatusOr<Task> TriggerNow(Session& session, const ScheduleRepository::TriggerParams& params) {
-  const RequestKey key{"TriggerSchedule", params.id, params.request_id, Fingerprint({})};
+  const RequestKey key{"TriggerSchedule", 0, params.request_id,
+                       Fingerprint({absl::StrCat(params.id)})};
   PARLEY_ASSIGN_OR_RETURN(const std::int64_t task_id, NextId(session, "task_id_seq"));
   PARLEY_ASSIGN_OR_RETURN(const std::optional<std::int64_t> first,
                           ClaimRequest(session, key, task_id));

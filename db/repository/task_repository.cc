@@ -1,7 +1,5 @@
 #include "db/repository/task_repository.h"
 
-#include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -147,33 +145,6 @@ absl::StatusOr<std::map<std::int64_t, Task>> TaskRepository::ReadTasks(
                  });
 }
 
-absl::StatusOr<Page<Task, std::int64_t>> TaskRepository::ListTasks(const ListParams& params,
-                                                                   absl::Time deadline) {
-  using TaskPage = Page<Task, std::int64_t>;
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<TaskPage> {
-    const auto limit = static_cast<std::size_t>(params.page.limit);
-    // One more than asked for tells whether there is a next page.
-    PARLEY_ASSIGN_OR_RETURN(
-        std::vector<ListedTaskRow> rows,
-        session.Query<ListedTaskRow>(
-            sql::task::ListTasks,
-            {{"queue", params.queue},
-             {"state", params.state ? ToLabel(*params.state) : absl::string_view()},
-             {"before", params.page.after.value_or(std::numeric_limits<std::int64_t>::max())},
-             {"limit", params.page.limit + 1},
-             {"offset", params.page.offset},
-             {"max_bytes", kMaxTasksBytes}}));
-    TaskPage page;
-    for (std::size_t i = 0; i < std::min(rows.size(), limit); ++i) {
-      page.rows.push_back(std::move(rows[i].task));
-    }
-    if (!page.rows.empty() && static_cast<std::size_t>(rows.front().found) > page.rows.size()) {
-      page.next = page.rows.back().id;
-    }
-    return page;
-  });
-}
-
 absl::StatusOr<Task> TaskRepository::CancelTask(std::int64_t id, absl::Time deadline) {
   return RunTransaction(pool_, deadline, OnLostCommit::kSafeToRetry,
                         [&](Session& session) { return Cancel(session, id); });
@@ -210,6 +181,18 @@ absl::StatusOr<std::int64_t> TaskRepository::RedriveTasks(absl::string_view queu
         PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> revived, Redrive(session, ids));
         return static_cast<std::int64_t>(revived.size());
       });
+}
+
+absl::StatusOr<bool> TaskRepository::DropDead(std::int32_t days, std::int32_t max_tasks,
+                                              absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<bool> {
+    PARLEY_ASSIGN_OR_RETURN(
+        const std::vector<RemovedTaskRow> removed,
+        session.Query<RemovedTaskRow>(
+            sql::task::DropDeadTasks,
+            {{"days", days}, {"max_tasks", max_tasks}, {"max_bytes", kMaxStepBytes}}));
+    return MayBeMore(removed, max_tasks);
+  });
 }
 
 absl::StatusOr<Task> TaskRepository::CreateInTransaction(Session& session, const NewTask& task) {

@@ -24,6 +24,12 @@ namespace parley::db {
 // The channel on which processes tell each other the names of queues in which a task was put.
 inline constexpr char kTaskChannel[] = "parley_tasks";
 
+// How many tasks a page of a list has at most. task_list.sql has it too, with one more.
+inline constexpr std::int32_t kMaxListed = 100;
+
+// How many bytes of payload tasks have that one step of a purge moves or removes, or a single one.
+inline constexpr std::int64_t kMaxStepBytes = std::int64_t{16} << 20;
+
 // NOT_FOUND, reason TASK_NOT_FOUND.
 absl::Status TaskNotFound(std::int64_t id);
 
@@ -45,13 +51,28 @@ class TaskRepository {
   absl::StatusOr<std::map<std::int64_t, Task>> ReadTasks(const std::vector<std::int64_t>& ids,
                                                          absl::Time deadline);
 
+  // The next two: a page has kMaxListed tasks at most, and ends before it weighs kMaxTasksBytes,
+  // but not before its first task.
+
   struct ListParams {
     PageParams<std::int64_t> page;   // by id, the greatest first; `after` is an id
     std::string queue;               // empty: all
     std::optional<TaskState> state;  // absent: all
   };
-  // A page also ends before it weighs kMaxTasksBytes, but not before its first task.
   absl::StatusOr<Page<Task, std::int64_t>> ListTasks(const ListParams& params, absl::Time deadline);
+
+  // Where a dead task is in their list.
+  struct Death {
+    absl::Time time;
+    std::int64_t task_id = 0;
+  };
+  struct ListDeadParams {
+    PageParams<Death> page;  // the latest first; of two at the same time, the greater id
+    std::string queue;       // empty: all
+    std::string name;        // empty: all
+  };
+  absl::StatusOr<Page<Task, Death>> ListDeadTasks(const ListDeadParams& params,
+                                                  absl::Time deadline);
 
   // PENDING -> CANCELLED; a RUNNING one is marked, and its lease stays. A cancelled task is
   // returned as it is. NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_ENDED.
@@ -127,6 +148,10 @@ class TaskRepository {
   // The same for at most `max_tasks` of a queue. Returns how many.
   absl::StatusOr<std::int64_t> RedriveTasks(absl::string_view queue, std::int32_t max_tasks,
                                             absl::Time deadline);
+
+  // Removes, for good, at most `max_tasks` of those that have been DEAD for at least `days` days,
+  // the first first, as PurgeDead of QueueRepository does. Whether there may be more.
+  absl::StatusOr<bool> DropDead(std::int32_t days, std::int32_t max_tasks, absl::Time deadline);
 
   struct ZoneBatch {
     std::int64_t last_id = 0;  // of those looked at; 0: there was none

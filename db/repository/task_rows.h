@@ -65,6 +65,14 @@ struct MovedTaskRow {
   bool limited = false;
 };
 
+// A task that a step has removed, of the `found` that it has looked at.
+struct RemovedTaskRow {
+  std::int64_t id = 0;
+  std::int64_t found = 0;
+};
+// Whether there may be more after a step that looked at no more than `max_tasks`.
+bool MayBeMore(const std::vector<RemovedTaskRow>& removed, std::int32_t max_tasks);
+
 struct TaskStateRow {
   TaskState state = TaskState::kPending;
 };
@@ -131,6 +139,15 @@ struct type_conversion<parley::db::MovedTaskRow> {
     out.queue = row.get<std::string>("queue");
     out.state = parley::db::ReadTaskState(row);
     out.limited = row.get<int>("limited") != 0;
+  }
+};
+
+template <>
+struct type_conversion<parley::db::RemovedTaskRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::RemovedTaskRow& out) {
+    out.id = row.get<long long>("id");
+    out.found = row.get<long long>("found");
   }
 };
 

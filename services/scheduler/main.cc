@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
   runtime::PrepareProcess();
   std::string time_zone = "UTC";
   std::string history_days = "14";
+  std::string dead_days = "0";
   std::string targets;
   const runtime::Config config = runtime::ParseConfigOrExit(
       argc, argv, "parley-schedulerd", "127.0.0.1:50053",
@@ -54,6 +55,10 @@ int main(int argc, char** argv) {
         "for how many days tasks are kept that have succeeded, expired or been cancelled, 1 to "
         "3650; the same for every parley-schedulerd of a database",
         &history_days, scheduler::IsHistoryDays},
+       {"dead-days", "PARLEY_DEAD_DAYS",
+        "for how many days dead tasks are kept, 0 to 3650; 0: until they are driven again or "
+        "purged",
+        &dead_days, scheduler::IsDeadDays},
        {.flag = "targets",
         .environment = "PARLEY_TARGETS",
         .help = "where queues may be pushed to: name=url ..., with a url of grpc://host:port, "
@@ -87,8 +92,9 @@ int main(int argc, char** argv) {
   scheduler::Ticker ticker({.schedules = schedules, .tasks = tasks, .dispatcher = dispatcher});
   // Before the lanes and the executor, which speak to it.
   scheduler::EndWatch end_watch(tasks, {.on_ended = [&] { ticker.TasksEnded(); }});
-  const scheduler::Reaper reaper({.tasks = tasks, .queues = queues, .dispatcher = dispatcher},
-                                 std::stoi(history_days));
+  const scheduler::Reaper reaper(
+      {.tasks = tasks, .queues = queues, .dispatcher = dispatcher},
+      {.history_days = std::stoi(history_days), .dead_days = std::stoi(dead_days)});
   const db::Listener listener(*dsn, db::kTaskChannel,
                               [&](absl::string_view queue) { dispatcher.Hint(queue); });
   runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),

@@ -116,6 +116,19 @@ QueueChange ChangeOf(const QueueUpdate& update) {
   return change;
 }
 
+TaskState PurgedStateFromProto(const pb::PurgeQueueRequest& request, Violations& violations) {
+  switch (request.state()) {
+    case pb::TASK_STATE_UNSPECIFIED:
+    case pb::TASK_STATE_PENDING:
+      return TaskState::kPending;
+    case pb::TASK_STATE_DEAD:
+      return TaskState::kDead;
+    default:
+      violations.Add("state", "must be PENDING or DEAD");
+      return TaskState::kPending;
+  }
+}
+
 std::string FingerprintOf(const pb::CreateQueueRequest& request) {
   const pb::Queue& queue = request.queue();
   const auto rate = queue.has_rate_limit() ? absl::StrFormat("%.17g %d", queue.rate_limit().rate(),

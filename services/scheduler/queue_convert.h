@@ -29,6 +29,9 @@ struct QueueUpdate {
 QueueUpdate FromProto(const pb::UpdateQueueRequest& request, Violations& violations);
 QueueChange ChangeOf(const QueueUpdate& update);
 
+// Which tasks of the queue are to go.
+TaskState PurgedStateFromProto(const pb::PurgeQueueRequest& request, Violations& violations);
+
 // A digest of what the caller asked for, as it was put.
 std::string FingerprintOf(const pb::CreateQueueRequest& request);
 

@@ -160,13 +160,17 @@ absl::StatusOr<pb::PurgeQueueResponse> QueueService::Purge(const runtime::Call& 
                                                            const pb::PurgeQueueRequest& request) {
   Violations violations;
   CheckOpenQueue("queue", request.queue(), violations);
+  const TaskState state = PurgedStateFromProto(request, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   db::QueueRepository::PurgeParams params = {.name = request.queue(), .max_tasks = kPurgeBatch};
   PARLEY_ASSIGN_OR_RETURN(params.up_to, parts_.queues.GetLastTaskId(call.deadline()));
   pb::PurgeQueueResponse response;
   do {
     PARLEY_RETURN_IF_ERROR(call.CheckAlive());
-    PARLEY_ASSIGN_OR_RETURN(const auto purged, parts_.queues.Purge(params, call.deadline()));
+    PARLEY_ASSIGN_OR_RETURN(const auto purged,
+                            state == TaskState::kDead
+                                ? parts_.queues.PurgeDead(params, call.deadline())
+                                : parts_.queues.Purge(params, call.deadline()));
     response.set_task_count(response.task_count() + purged.count);
     response.set_done(purged.last_id == 0);
     params.after = purged.last_id;

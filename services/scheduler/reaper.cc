@@ -19,11 +19,12 @@ constexpr std::int32_t kBatch = 500;
 constexpr std::int32_t kHistoryAhead = 7;
 constexpr absl::Duration kHistoryInterval = absl::Minutes(10);
 constexpr absl::Duration kFoldInterval = absl::Minutes(10);
+constexpr absl::Duration kDeadInterval = absl::Minutes(10);
 
 }  // namespace
 
-Reaper::Reaper(const Parts& parts, std::int32_t history_days)
-    : parts_(parts), history_days_(history_days), thread_([this] { Run(); }) {}
+Reaper::Reaper(const Parts& parts, const Keep& keep)
+    : parts_(parts), keep_(keep), thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
   {
@@ -43,6 +44,7 @@ void Reaper::Run() {
     SweepKeys();  // before the history forgets what they depend on
     if (absl::Now() >= history_at_) TendHistory();
     if (absl::Now() >= fold_at_) FoldCounters();
+    if (keep_.dead_days > 0 && absl::Now() >= dead_at_) DropDead();
     // Not all processes at once.
     const absl::Time next = absl::Now() + kInterval * absl::Uniform(random, 0.8, 1.0);
     MutexLock lock(mutex_);
@@ -91,6 +93,18 @@ void Reaper::FoldCounters() {
   }
 }
 
+void Reaper::DropDead() {
+  // One step a second, so that a million of them keep no lease waiting.
+  const absl::StatusOr<bool> more =
+      parts_.tasks.DropDead(keep_.dead_days, kBatch, absl::Now() + kPatience);
+  if (more.ok() && *more) return;
+  dead_at_ = absl::Now() + kDeadInterval;
+  if (!more.ok()) {
+    runtime::Log(runtime::LogLevel::kWarn, "dead tasks cannot be dropped",
+                 {{"error", std::string(more.status().message())}});
+  }
+}
+
 void Reaper::SweepKeys() {
   while (true) {
     const auto seen = parts_.tasks.SweepDedupeKeys(kBatch, absl::Now() + kPatience);
@@ -104,7 +118,7 @@ void Reaper::TendHistory() {
   if (status.ok()) history_at_ = absl::Now() + kHistoryInterval;
   while (status.ok()) {
     const absl::StatusOr<bool> dropped =
-        parts_.tasks.DropHistory(history_days_, absl::Now() + kPatience);
+        parts_.tasks.DropHistory(keep_.history_days, absl::Now() + kPatience);
     status = dropped.status();
     if (!dropped.ok() || !*dropped) break;
   }

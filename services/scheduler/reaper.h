@@ -15,8 +15,8 @@ namespace parley::scheduler {
 
 // Looks every second, on a thread of its own, for leases that have run out, tasks that have expired
 // or are blocked for nothing, and dedupe keys that nobody needs any more, and every ten minutes
-// after the history's partitions and the counters of queues. Every process has one; they pass over
-// what another has its hands on.
+// after the history's partitions, the counters of queues, and tasks that have been dead for too
+// long. Every process has one; they pass over what another has its hands on.
 class Reaper {
  public:
   struct Parts {
@@ -24,9 +24,13 @@ class Reaper {
     db::QueueRepository& queues;
     Dispatcher& dispatcher;
   };
-  // Starts the thread. All parts must outlive the reaper. Tasks that ended more than `history_days`
-  // days ago are forgotten.
-  Reaper(const Parts& parts, std::int32_t history_days);
+  // For how long tasks that have ended are kept.
+  struct Keep {
+    std::int32_t history_days = 14;
+    std::int32_t dead_days = 0;  // dead ones; 0: until they are purged
+  };
+  // Starts the thread. All parts must outlive the reaper.
+  Reaper(const Parts& parts, const Keep& keep);
   ~Reaper();  // ends the thread
 
   Reaper(const Reaper&) = delete;
@@ -39,14 +43,16 @@ class Reaper {
   void UnblockAll();
   void SweepKeys();
   void TendHistory();
+  void DropDead();
   void FoldCounters();
 
   const Parts parts_;
-  const std::int32_t history_days_;
+  const Keep keep_;
   // The thread's own.
   bool failing_ = false;
   absl::Time history_at_ = absl::InfinitePast();
   absl::Time fold_at_ = absl::InfinitePast();
+  absl::Time dead_at_ = absl::InfinitePast();
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -2,36 +2,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
-#include "base/fingerprint.h"
 #include "base/status_macros.h"
-#include "base/text.h"
-#include "services/runtime/page_token.h"
 #include "services/scheduler/task_rules.h"
 
 namespace parley::scheduler {
-namespace {
-
-// What a page token of ListTasks is bound to.
-std::string ListBinding(const pb::ListTasksRequest& request) {
-  return Fingerprint({"ListTasks", request.queue(), absl::StrCat(request.state())});
-}
-
-absl::StatusOr<std::int64_t> TaskIdFromToken(const pb::ListTasksRequest& request) {
-  PARLEY_ASSIGN_OR_RETURN(const std::string position,
-                          runtime::DecodePageToken(ListBinding(request), request.page_token()));
-  std::int64_t id = 0;
-  if (!absl::SimpleAtoi(position, &id)) return InternalError("a page token without a task id");
-  return id;
-}
-
-}  // namespace
 
 void SchedulerService::TellIfPending(const Task& task) {
   if (task.state != TaskState::kPending) return;
@@ -61,39 +39,6 @@ grpc::ServerUnaryReactor* SchedulerService::GetTask(Context* context, const Byte
                                 parts_.tasks.GetTask(request.task_id(), call.deadline()));
         return ToProto(task);
       });
-}
-
-grpc::ServerUnaryReactor* SchedulerService::ListTasks(Context* context, const Bytes* in,
-                                                      Bytes* out) {
-  return calls_.Unary<pb::ListTasksRequest, pb::ListTasksResponse>(
-      {.name = "ListTasks"}, context, in, out,
-      [this](const runtime::Call& call, const pb::ListTasksRequest& request) {
-        return List(call, request);
-      });
-}
-
-absl::StatusOr<pb::ListTasksResponse> SchedulerService::List(const runtime::Call& call,
-                                                             const pb::ListTasksRequest& request) {
-  Violations violations;
-  db::TaskRepository::ListParams params;
-  params.page.limit = request.limit();
-  params.page.offset = request.offset();
-  PrepareTaskPage(request.page_token(), request.offset(), params.page.limit, violations);
-  CheckQueueFilter(request.queue(), violations);
-  params.queue = request.queue();
-  params.state = FilterFromProto(request.state(), violations);
-  PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  if (!request.page_token().empty()) {
-    PARLEY_ASSIGN_OR_RETURN(params.page.after, TaskIdFromToken(request));
-  }
-  PARLEY_ASSIGN_OR_RETURN(const auto page, parts_.tasks.ListTasks(params, call.deadline()));
-  pb::ListTasksResponse response;
-  for (const Task& task : page.rows) *response.add_tasks() = ToProto(task);
-  if (page.next) {
-    response.set_next_page_token(
-        runtime::EncodePageToken(ListBinding(request), absl::StrCat(*page.next)));
-  }
-  return response;
 }
 
 grpc::ServerUnaryReactor* SchedulerService::CancelTask(Context* context, const Bytes* in,

@@ -28,6 +28,7 @@ class SchedulerService final
                                  pb::SchedulerService::WithRawCallbackMethod_BatchCreateTasks,
                                  pb::SchedulerService::WithRawCallbackMethod_GetTask,
                                  pb::SchedulerService::WithRawCallbackMethod_ListTasks,
+                                 pb::SchedulerService::WithRawCallbackMethod_ListDeadTasks,
                                  pb::SchedulerService::WithRawCallbackMethod_CancelTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RescheduleTask,
                                  pb::SchedulerService::WithRawCallbackMethod_RunTaskNow,
@@ -56,9 +57,11 @@ class SchedulerService final
   // scheduler_service_create.cc
   Reactor* CreateTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* BatchCreateTasks(Context* context, const Bytes* in, Bytes* out) override;
+  // scheduler_service_list.cc
+  Reactor* ListTasks(Context* context, const Bytes* in, Bytes* out) override;
+  Reactor* ListDeadTasks(Context* context, const Bytes* in, Bytes* out) override;
   // scheduler_service.cc
   Reactor* GetTask(Context* context, const Bytes* in, Bytes* out) override;
-  Reactor* ListTasks(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* CancelTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RescheduleTask(Context* context, const Bytes* in, Bytes* out) override;
   Reactor* RunTaskNow(Context* context, const Bytes* in, Bytes* out) override;
@@ -85,6 +88,8 @@ class SchedulerService final
 
   absl::StatusOr<pb::ListTasksResponse> List(const runtime::Call& call,
                                              const pb::ListTasksRequest& request);
+  absl::StatusOr<pb::ListDeadTasksResponse> ListDead(const runtime::Call& call,
+                                                     const pb::ListDeadTasksRequest& request);
   // Checks a task's id and runs `change`, a method of the repository, on it.
   absl::StatusOr<pb::Task> Change(
       const runtime::Call& call, std::int64_t task_id,

@@ -30,8 +30,6 @@ constexpr std::size_t kMaxLeaseQueues = 20;
 constexpr std::int32_t kMaxPriority = 9;
 constexpr std::int32_t kMaxAttempts = 100;
 constexpr std::int32_t kMaxLeaseTasks = 100;
-constexpr std::int32_t kDefaultPage = 20;
-constexpr std::int32_t kMaxPage = 100;
 const absl::Duration kMaxRunTimeout = absl::Hours(24) * 30;
 const absl::Duration kMaxDedupeWindow = absl::Hours(24) * 366;
 const absl::Duration kMaxBackoff = absl::Hours(24) * 30;
@@ -48,6 +46,13 @@ void CheckHeaders(const std::map<std::string, std::string>& headers, Violations&
     CheckText(field, value, {.max = kMaxHeaderBytes}, violations);
   }
   if (bytes > kMaxHeaderBytes) violations.Add("headers", "must be at most 16 KiB in all");
+}
+
+// Whether `text` is a number of days from `least` to ten years.
+bool AreDays(const std::string& text, int least) {
+  constexpr int kMostDays = 3650;
+  int days = 0;
+  return absl::SimpleAtoi(text, &days) && days >= least && days <= kMostDays;
 }
 
 }  // namespace
@@ -160,19 +165,12 @@ void CheckTaskResult(absl::string_view result, Violations& violations) {
   if (result.size() > kMaxResult) violations.Add("result", "must be at most 256 KiB");
 }
 
-void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
-                     Violations& violations) {
-  if (limit < 0) violations.Add("limit", "must not be negative");
-  if (limit == 0) limit = kDefaultPage;
-  limit = std::min(limit, kMaxPage);
-  if (offset < 0) violations.Add("offset", "must not be negative");
-  if (offset > 0 && !page_token.empty()) {
-    violations.Add("offset", "must be 0 with a page_token");
-  }
-}
-
 void CheckQueueFilter(absl::string_view queue, Violations& violations) {
   if (!queue.empty()) CheckQueue("queue", queue, violations);
+}
+
+void CheckNameFilter(absl::string_view name, Violations& violations) {
+  CheckText("name", name, {.max = kMaxTaskName}, violations);
 }
 
 void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& violations) {
@@ -182,10 +180,8 @@ void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& vi
   limit = std::min(limit, kMaxRedrive);
 }
 
-bool IsHistoryDays(const std::string& text) {
-  constexpr int kMostDays = 3650;
-  int days = 0;
-  return absl::SimpleAtoi(text, &days) && days >= 1 && days <= kMostDays;
-}
+bool IsHistoryDays(const std::string& text) { return AreDays(text, 1); }
+
+bool IsDeadDays(const std::string& text) { return AreDays(text, 0); }
 
 }  // namespace parley::scheduler

@@ -52,15 +52,14 @@ void CheckWaitFor(absl::Duration wait_for, Violations& violations);
 void CheckTaskError(absl::string_view error, Violations& violations);
 void CheckTaskResult(absl::string_view result, Violations& violations);
 
-// What ListTasks takes; `limit` gets its default and its maximum.
-void PrepareTaskPage(absl::string_view page_token, std::int64_t offset, std::int32_t& limit,
-                     Violations& violations);
-// An empty queue means all.
+// What lists of tasks take; empty means all.
 void CheckQueueFilter(absl::string_view queue, Violations& violations);
+void CheckNameFilter(absl::string_view name, Violations& violations);
 // What RedriveTasks takes; `limit` gets its default and its maximum.
 void PrepareRedrive(absl::string_view queue, std::int32_t& limit, Violations& violations);
 
-// Whether `text` is a number of days for which the history may be kept.
+// Whether `text` is a number of days for which the history may be kept, or dead tasks.
 bool IsHistoryDays(const std::string& text);
+bool IsDeadDays(const std::string& text);
 
 }  // namespace parley::scheduler

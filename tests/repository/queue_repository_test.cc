@@ -284,6 +284,102 @@ TEST_F(QueueRepositoryTest, APurgeCancelsWhatIsPendingStepByStep) {
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM task_history WHERE state = 'cancelled'"), "23");
 }
 
+TEST_F(QueueRepositoryTest, APurgeOfDeadTasksRemovesThemStepByStepForGood) {
+  const auto bury = [&](const std::string& queue, int from, int to) {
+    database_.Sql(absl::StrCat(
+        "INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, priority, attempt, "
+        "                        max_attempts, errors, created_at) "
+        "SELECT i, '",
+        queue,
+        "', 'n', '', '{}', now(), 0, 3, 3, '[]', now() "
+        "FROM generate_series(",
+        from, ", ", to, ") AS i"));
+  };
+  bury("q", 1, 25);
+  bury("other", 26, 28);
+  bury("q", 29, 29);  // created after the purge has begun
+  database_.Sql(
+      "INSERT INTO queue_counters (queue, backend, dead, died) "
+      "VALUES ('q', 0, 26, 26), ('other', 0, 3, 3);"
+      "SELECT setval('task_id_seq', 1000)");
+  const std::int64_t pending = Create(MakeTask()).id;
+  std::vector<std::int64_t> counts;
+  db::QueueRepository::PurgeParams params = {.name = "q", .up_to = 28, .max_tasks = 10};
+  do {
+    const auto purged = queues_.PurgeDead(params, Deadline());
+    ASSERT_THAT(purged, IsOk());
+    counts.push_back(purged->count);
+    params.after = purged->last_id;
+  } while (params.after != 0);
+  EXPECT_THAT(counts, ElementsAre(10, 10, 5));
+  EXPECT_EQ(database_.Sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM dead_tasks"),
+            "26 27 28 29");
+  EXPECT_EQ(tasks_.GetTask(pending, Deadline())->state, TaskState::kPending);
+  EXPECT_THAT(tasks_.GetTask(1, Deadline()),
+              StatusIs(absl::StatusCode::kNotFound, reason::kTaskNotFound));
+  const QueueStats stats = queues_.GetStats("q", Deadline()).value();
+  EXPECT_EQ(stats.dead, 1);
+  EXPECT_EQ(stats.died, 26);
+  EXPECT_EQ(stats.pending, 1);
+  EXPECT_EQ(queues_.GetStats("other", Deadline())->dead, 3);
+  EXPECT_EQ(queues_.PurgeDead({.name = "q", .up_to = 28, .max_tasks = 10}, Deadline())->count, 0);
+}
+
+TEST_F(QueueRepositoryTest, AStepOfAPurgeEndsBeforeItWeighsTooMuch) {
+  // Two of 9 MiB are more than 16 MiB, as is one of 17 MiB, which no task may be.
+  database_.Sql(
+      "ALTER TABLE tasks DROP CONSTRAINT tasks_payload_check;"
+      "INSERT INTO tasks (id, queue, name, payload, run_at, priority, max_attempts) "
+      "SELECT i, 'q', 'n', convert_to(repeat('x', CASE i WHEN 3 THEN 17 ELSE 9 END << 20), "
+      "'UTF8'), "
+      "now(), 0, 3 FROM generate_series(1, 3) AS i;"
+      "INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, priority, attempt, "
+      "                        max_attempts, errors, created_at) "
+      "SELECT id + 3, queue, name, payload, '{}', now(), 0, 3, 3, '[]', now() FROM tasks");
+  using Step = absl::StatusOr<db::QueueRepository::Purged> (db::QueueRepository::*)(
+      const db::QueueRepository::PurgeParams&, absl::Time);
+  for (const Step step : {&db::QueueRepository::Purge, &db::QueueRepository::PurgeDead}) {
+    std::vector<std::int64_t> counts;
+    db::QueueRepository::PurgeParams params = {.name = "q", .up_to = 6, .max_tasks = 10};
+    do {
+      const auto purged = (queues_.*step)(params, Deadline());
+      ASSERT_THAT(purged, IsOk());
+      counts.push_back(purged->count);
+      params.after = purged->last_id;
+    } while (params.after != 0);
+    EXPECT_THAT(counts, ElementsAre(1, 1, 1));
+  }
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM all_tasks WHERE state <> 'cancelled'"), "0");
+}
+
+TEST_F(QueueRepositoryTest, APurgeOfDeadTasksLeavesAloneWhatIsDrivenAgainMeanwhile) {
+  const std::int64_t id = Create(MakeTask()).id;
+  const Claimed claimed = Claim({"q"});
+  ASSERT_THAT(
+      tasks_.EndAttempt({.lease = {id, claimed.token}, .kind = AttemptEnd::Kind::kFailedForGood},
+                        Deadline()),
+      IsOk());
+  SqlConnection other(database_.dsn());
+  other.Run("BEGIN");
+  other.Run(absl::StrCat("DELETE FROM dead_tasks WHERE id = ", id));  // as RedriveTask does
+  RunThreads(2, [&](int thread) {
+    if (thread == 0) {
+      const auto purged =
+          queues_.PurgeDead({.name = "q", .up_to = id, .max_tasks = 10}, Deadline());
+      ASSERT_THAT(purged, IsOk());
+      EXPECT_EQ(purged->count, 0);
+      return;
+    }
+    EXPECT_TRUE(Eventually([&] {
+      return database_.Sql(
+                 "SELECT count(*) FROM pg_stat_activity "
+                 "WHERE datname = current_database() AND wait_event_type = 'Lock'") != "0";
+    }));
+    other.Run("COMMIT");
+  });
+  EXPECT_EQ(queues_.GetStats("q", Deadline())->dead, 1);  // the other has not counted
+}
+
 TEST_F(QueueRepositoryTest, APurgeMissesNothingThatSomebodyElseHasItsHandsOn) {
   const std::int64_t rescheduled = Create(MakeTask()).id;
   const std::int64_t claimed = Create(MakeTask()).id;

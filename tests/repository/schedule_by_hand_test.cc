@@ -40,6 +40,26 @@ TEST_F(ScheduleFiringTest, ATriggerMakesOneTaskWhateverElseThereIs) {
   EXPECT_TRUE(after.last_fire_time);
 }
 
+TEST_F(ScheduleFiringTest, ARequestIdStandsForOneSchedule) {
+  const Schedule one = CreateSchedule(Hourly());
+  const Schedule other = CreateSchedule(Hourly());
+  const auto reused =
+      StatusIs(absl::StatusCode::kAlreadyExists, std::string(reason::kRequestIdReused));
+  ASSERT_THAT(schedules_.Trigger({.id = one.id, .request_id = "r"}, Deadline()), IsOk());
+  EXPECT_THAT(schedules_.Trigger({.id = other.id, .request_id = "r"}, Deadline()), reused);
+  const absl::Time last = Firing(one, 0);
+  db::ScheduleRepository::BackfillParams params = {.id = one.id,
+                                                   .start = last - absl::Hours(1),
+                                                   .end = last,
+                                                   .limit = 4,
+                                                   .request_id = "r",
+                                                   .fingerprint = "f"};
+  ASSERT_THAT(schedules_.Backfill(params, Deadline()), IsOk());
+  params.id = other.id;
+  EXPECT_THAT(schedules_.Backfill(params, Deadline()), reused);
+  EXPECT_THAT(FireTimes(other), IsEmpty());
+}
+
 TEST_F(ScheduleFiringTest, TriggersAtTheSameInstantHaveTasksEach) {
   const Schedule schedule = CreateSchedule();
   RunThreads(8, [&](int /*thread*/) {

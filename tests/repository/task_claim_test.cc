@@ -201,6 +201,19 @@ TEST_F(TaskRetryTest, RestsASecondAndTwiceAsLongEachTimeGiveOrTakeATenth) {
   }
 }
 
+TEST_F(TaskRetryTest, RestsNoLongerThanTheLongestWhateverTheJitter) {
+  NewTask task = MakeTask();
+  task.max_attempts = 100;
+  task.retry = {
+      .first = absl::Minutes(10), .longest = absl::Minutes(10), .multiplier = 1, .jitter = 0.5};
+  Create(task);
+  for (int i = 0; i < 40; ++i) {
+    const absl::Duration length = FailOnce().length;
+    EXPECT_GE(length, absl::Minutes(5));
+    EXPECT_LE(length, absl::Minutes(10));
+  }
+}
+
 TEST_F(TaskRetryTest, TheTaskGoesBeforeTheQueueAndTheQueueBeforeTheDefault) {
   database_.Sql(
       "INSERT INTO queues (name, retry, max_attempts) VALUES "

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "db/repository/queue_repository.h"
 #include "tests/repository/dedupe_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -207,6 +209,23 @@ TEST_F(DedupeTest, KeysThatNobodyNeedsAreRemoved) {
   again.task.queue = "dead";
   ASSERT_THAT(tasks_.RedriveTask(dead.tasks.at(0).id, Deadline()), IsOk());
   EXPECT_THAT(TryCreateKeyed(again), StatusIs(kTaken, reason::kDedupeKeyTaken));
+}
+
+TEST_F(DedupeTest, AKeyOfAPurgedTaskIsFreeAndRemoved) {
+  db::QueueRepository queues(database_.pool());
+  const auto purge_dead = [&](const std::string& key) {
+    const std::int64_t id = CreateKeyed(Keyed(key, kReject));
+    ASSERT_THAT(tasks_.EndAttempt({.lease = ClaimOne(), .kind = AttemptEnd::Kind::kFailedForGood},
+                                  Deadline()),
+                IsOk());
+    ASSERT_EQ(queues.PurgeDead({.name = "q", .up_to = id, .max_tasks = 10}, Deadline())->count, 1);
+  };
+  purge_dead("wanted");
+  purge_dead("forgotten");
+  const std::int64_t again = CreateKeyed(Keyed("wanted", kReject));
+  SweepKeys();
+  EXPECT_EQ(database_.Sql("SELECT string_agg(dedupe_key || ' ' || task_id, ' ') FROM task_keys"),
+            absl::StrCat("wanted ", again));
 }
 
 TEST_F(DedupeTest, ARequestLeadsWhereItLedTheFirstTime) {

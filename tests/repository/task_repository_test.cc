@@ -18,7 +18,6 @@ namespace parley::testing {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -156,62 +155,6 @@ TEST_F(TaskRepositoryTest, DoesNotFindWhatIsNotThere) {
               StatusIs(kNotFound, reason::kTaskNotFound));
 }
 
-TEST_F(TaskRepositoryTest, ListsTheLatestFirstInPagesThatNeitherSkipNorRepeat) {
-  std::vector<std::int64_t> ids;
-  for (int i = 0; i < 5; ++i) ids.insert(ids.begin(), Create(MakeTask()).id);
-  db::TaskRepository::ListParams params;
-  params.page.limit = 2;
-  std::vector<std::int64_t> seen;
-  do {
-    const auto page = tasks_.ListTasks(params, Deadline());
-    ASSERT_THAT(page, IsOk());
-    for (const Task& task : page->rows) seen.push_back(task.id);
-    params.page.after = page->next;
-    Create(MakeTask());  // later tasks come before the first page
-  } while (params.page.after);
-  EXPECT_THAT(seen, ElementsAreArray(ids));
-}
-
-TEST_F(TaskRepositoryTest, ListsByQueueAndStateAndOffset) {
-  const Task a1 = Create(MakeTask("a"));
-  const Task b = Create(MakeTask("b"));
-  const Task a2 = Create(MakeTask("a"));
-  ASSERT_THAT(tasks_.CancelTask(a1.id, Deadline()), IsOk());
-  const auto list = [&](const std::string& queue, std::optional<TaskState> state,
-                        std::int64_t offset = 0) {
-    db::TaskRepository::ListParams params;
-    params.queue = queue;
-    params.state = state;
-    params.page.offset = offset;
-    const auto page = tasks_.ListTasks(params, Deadline());
-    EXPECT_THAT(page, IsOk());
-    return page.ok() ? Ids(page->rows) : std::vector<std::int64_t>();
-  };
-  EXPECT_THAT(list("", std::nullopt), ElementsAre(a2.id, b.id, a1.id));
-  EXPECT_THAT(list("", std::nullopt, 1), ElementsAre(b.id, a1.id));
-  EXPECT_THAT(list("", std::nullopt, 3), IsEmpty());
-  EXPECT_THAT(list("a", std::nullopt), ElementsAre(a2.id, a1.id));
-  EXPECT_THAT(list("", TaskState::kPending), ElementsAre(a2.id, b.id));
-  EXPECT_THAT(list("a", TaskState::kCancelled), ElementsAre(a1.id));
-  EXPECT_THAT(list("c", std::nullopt), IsEmpty());
-}
-
-TEST_F(TaskRepositoryTest, CutsAPageThatWouldWeighTooMuch) {
-  NewTask heavy = MakeTask();
-  heavy.payload.assign(1 << 20, 'x');
-  for (int i = 0; i < 4; ++i) Create(heavy);
-  db::TaskRepository::ListParams params;
-  std::vector<std::size_t> sizes;
-  do {
-    const auto page = tasks_.ListTasks(params, Deadline());
-    ASSERT_THAT(page, IsOk());
-    sizes.push_back(page->rows.size());
-    params.page.after = page->next;
-  } while (params.page.after);
-  EXPECT_THAT(sizes, ElementsAre(2, 2));
-  EXPECT_THAT(Claim({"q"}, 100).tasks, SizeIs(2));
-}
-
 TEST_F(TaskRepositoryTest, CancelsWhatNoWorkerHas) {
   const Task task = Create(MakeTask());
   const auto cancelled = tasks_.CancelTask(task.id, Deadline());
@@ -319,6 +262,28 @@ TEST_F(TaskRepositoryTest, ADeadTaskIsDrivenAgainWithAllItsAttempts) {
   EXPECT_THAT(tasks_.RedriveTasks("q", 2, Deadline()), IsOkAndHolds(2));
   EXPECT_THAT(Ids(Claim({"q"}, 10).tasks), ElementsAre(dead[0], dead[1]));
   EXPECT_THAT(tasks_.RedriveTasks("q", 2, Deadline()), IsOkAndHolds(1));
+}
+
+TEST_F(TaskRepositoryTest, DropsWhatHasBeenDeadForTooLongTheFirstFirst) {
+  database_.Sql(
+      "INSERT INTO dead_tasks (id, died_at, queue, name, payload, headers, run_at, priority, "
+      "                        attempt, max_attempts, errors, created_at) "
+      "SELECT i, now() - (10 - i) * interval '1 day' - interval '1 h', 'q' || i % 2, 'n', '', "
+      "       '{}', now(), 0, 3, 3, '[]', now() FROM generate_series(1, 9) AS i;"
+      "INSERT INTO queue_counters (queue, backend, dead) VALUES ('q0', 0, 4), ('q1', 0, 5)");
+  const auto left = [&] {
+    return database_.Sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM dead_tasks");
+  };
+  EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(true));
+  EXPECT_EQ(left(), "6 7 8 9");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(false));
+    EXPECT_EQ(left(), "8 9");
+  }
+  EXPECT_EQ(
+      database_.Sql("SELECT string_agg(queue || ' ' || dead, ', ' ORDER BY queue) FROM "
+                    "(SELECT queue, sum(dead) AS dead FROM queue_counters GROUP BY queue) AS c"),
+      "q0 1, q1 1");
 }
 
 TEST_F(TaskRepositoryTest, TheHistoryHasRoomAheadAndForgetsItsOldestDays) {

@@ -272,5 +272,40 @@ TEST_F(QueueServiceTest, APurgeThatMeetsItsDeadlineSaysHowFarItGot) {
             absl::StrCat(kTasks));
 }
 
+TEST_F(QueueServiceTest, APurgeOfDeadTasksTakesNoOthers) {
+  database_.Sql(
+      "INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, priority, attempt, "
+      "                        max_attempts, errors, created_at) "
+      "SELECT i, 'q', 'n', '', '{}', now(), 0, 3, 3, '[]', now() FROM generate_series(1, 2500) AS "
+      "i;"
+      "INSERT INTO queue_counters (queue, backend, dead) VALUES ('q', 0, 2500);"
+      "SELECT setval('task_id_seq', 2500)");
+  Create(process_, NewTaskRequest());
+  pb::PurgeQueueRequest request;
+  request.set_queue("q");
+  request.set_state(pb::TASK_STATE_DEAD);
+  pb::PurgeQueueResponse purged;
+  for (const std::int64_t count : {2500, 0}) {
+    ASSERT_TRUE(Call(&pb::QueueService::Stub::PurgeQueue, request, &purged).ok());
+    EXPECT_EQ(purged.task_count(), count);
+    EXPECT_TRUE(purged.done());
+  }
+  pb::GetQueueStatsRequest ask;
+  ask.set_queue("q");
+  pb::QueueStats stats;
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::GetQueueStats, ask, &stats).ok());
+  EXPECT_EQ(stats.dead_count(), 0);
+  EXPECT_EQ(stats.pending_count(), 1);
+  request.set_state(pb::TASK_STATE_PENDING);
+  ASSERT_TRUE(Call(&pb::QueueService::Stub::PurgeQueue, request, &purged).ok());
+  EXPECT_EQ(purged.task_count(), 1);
+  for (const pb::TaskState state :
+       {pb::TASK_STATE_RUNNING, pb::TASK_STATE_SUCCEEDED, static_cast<pb::TaskState>(99)}) {
+    request.set_state(state);
+    EXPECT_THAT(Fields(Call(&pb::QueueService::Stub::PurgeQueue, request, &purged)),
+                ElementsAre("state"));
+  }
+}
+
 }  // namespace
 }  // namespace parley::testing

@@ -111,7 +111,7 @@ class SchedulerProcess {
       dsn_,
       {.on_ended = [this](const auto& ids) { end_watch_.TasksEnded(ids); },
        .on_room = [this](absl::string_view queue) { dispatcher_.QueueChanged(queue); }}};
-  scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, /*history_days=*/14};
+  scheduler::Reaper reaper_{{tasks_, queues_, dispatcher_}, {.history_days = 14}};
   std::unique_ptr<db::Listener> listener_;
   runtime::Executor executor_{{.threads = 4, .queue = 200}};
   runtime::CallPipeline scheduler_calls_{CallOptions("parley.scheduler.v1.SchedulerService"),

@@ -124,6 +124,65 @@ TEST_F(SchedulerTest, APageTokenBelongsToItsList) {
               Contains("page_token"));
 }
 
+TEST_F(SchedulerTest, ListsDeadTasksByTheirDeathsWithWhatWentWrong) {
+  std::vector<std::int64_t> ids;
+  for (const std::string name : {"a", "b", "b"}) {
+    pb::CreateTaskRequest request = NewTaskRequest();
+    request.set_name(name);
+    Create(process_, request);
+    const auto leases = Lease(process_, "q", absl::ZeroDuration());
+    ASSERT_THAT(leases, SizeIs(1));
+    pb::FailTaskRequest fail;
+    fail.set_task_id(leases[0].task().id());
+    fail.set_lease_token(leases[0].lease_token());
+    fail.set_error("no " + name);
+    fail.set_for_good(true);
+    grpc::ClientContext context;
+    pb::Task task;
+    ASSERT_TRUE(process_.worker().FailTask(&context, fail, &task).ok());
+    ids.insert(ids.begin(), task.id());
+  }
+  pb::ListDeadTasksRequest request;
+  request.set_limit(1);
+  std::vector<std::int64_t> seen;
+  do {
+    grpc::ClientContext context;
+    pb::ListDeadTasksResponse page;
+    ASSERT_TRUE(process_.scheduler().ListDeadTasks(&context, request, &page).ok());
+    for (const pb::Task& task : page.tasks()) {
+      seen.push_back(task.id());
+      EXPECT_EQ(task.last_error(), "no " + task.name());
+      EXPECT_EQ(task.errors_size(), 1);
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(seen, ids);
+
+  request.set_queue("q");
+  request.set_name("a");
+  grpc::ClientContext named;
+  pb::ListDeadTasksResponse page;
+  ASSERT_TRUE(process_.scheduler().ListDeadTasks(&named, request, &page).ok());
+  ASSERT_EQ(page.tasks_size(), 1);
+  EXPECT_EQ(page.tasks(0).id(), ids.back());
+}
+
+TEST_F(SchedulerTest, AListOfDeadTasksNamesAllThatIsWrong) {
+  pb::ListDeadTasksRequest request;
+  request.set_limit(-1);
+  request.set_offset(-1);
+  request.set_page_token("no token");
+  request.set_queue("no spaces");
+  request.set_name(std::string(257, 'n'));
+  grpc::ClientContext context;
+  pb::ListDeadTasksResponse page;
+  const grpc::Status status = process_.scheduler().ListDeadTasks(&context, request, &page);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  for (const std::string field : {"limit", "offset", "page_token", "queue", "name"}) {
+    EXPECT_THAT(Fields(status), Contains(field));
+  }
+}
+
 TEST_F(SchedulerTest, CancelsWhatNoWorkerHasAndAsksTheWorkerOfTheRest) {
   pb::CancelTaskRequest request;
   request.set_task_id(Create(process_, NewTaskRequest()).id());

@@ -71,11 +71,11 @@ class Producer:
         self.test.assertEqual(task_oracle.Task.view_of(answer), expected.view())
         expected.run_time = answer.run_time.ToMicroseconds()
 
-    def listed(self, **fields):
+    def listed(self, method="ListTasks", limit=100, **fields):
         """All pages; nothing changes meanwhile."""
         found, token = [], ""
         while True:
-            answer = self.repeat("tasks", "ListTasks", queue=self.queue.name, limit=100,
+            answer = self.repeat("tasks", method, queue=self.queue.name, limit=limit,
                                  page_token=token, **fields)
             found += answer.tasks
             token = answer.next_page_token
@@ -90,6 +90,10 @@ class Producer:
         self.test.assertEqual([task.id for task in found], expected)
         for answer in found:
             self.compare(self.queue.tasks[answer.id], answer)
+        if state == DEAD:
+            dead = self.listed("ListDeadTasks", limit=7)
+            self.test.assertEqual(dead, sorted(
+                found, key=lambda task: (task.update_time.ToMicroseconds(), task.id), reverse=True))
         if state:
             self.list()
 

@@ -236,6 +236,9 @@ class PageArgumentTest(InputCase):
                 cls.messages.SendMessage(chat_id=chat.id, user_id=people[0].id, text=text)
             cls.tasks.CreateTask(queue="q", name=text)
             cls.tasks.CreateTask(queue="r", name=text)
+            cls.tasks.CreateTask(queue="dead", name=text)
+            lease, = cls.workers.LeaseTasks(queues=["dead"]).leases
+            cls.workers.FailTask(task_id=lease.task.id, lease_token=lease.lease_token, for_good=True)
         chat, other = chats[0].id, chats[1].id
         # Lists that have more than one page, no two of them the same.
         cls.lists = {
@@ -257,6 +260,8 @@ class PageArgumentTest(InputCase):
             "tasks of a queue": (cls.tasks.ListTasks, {"queue": "q"}),
             "tasks of another": (cls.tasks.ListTasks, {"queue": "r"}),
             "waiting tasks": (cls.tasks.ListTasks, {"state": "TASK_STATE_PENDING"}),
+            "dead tasks": (cls.tasks.ListDeadTasks, {}),
+            "dead tasks of a queue": (cls.tasks.ListDeadTasks, {"queue": "dead"}),
         }
         cls.tokens = {name: method(limit=1, **request).next_page_token
                       for name, (method, request) in cls.lists.items()}

@@ -107,6 +107,38 @@ class PurgeTest(QueueCase):
         self.assertEqual(self.queues.PurgeQueue(queue=self.queue).task_count, 0)
         self.assertEqual(lease.task.id, running)
 
+    def kill(self, count):
+        ids = self.create_many(count)
+        for lease in self.workers.LeaseTasks(queues=[self.queue], max_tasks=count).leases:
+            self.workers.FailTask(**key(lease, for_good=True, error="broken"))
+        return ids
+
+    def test_dead_tasks_are_removed_for_good_and_no_others(self):
+        dead = self.kill(3)
+        pending, = self.create_many(1)
+        self.assertEqual([task.id for task in self.tasks.ListDeadTasks(queue=self.queue).tasks],
+                         dead[::-1])
+        for count in (3, 0):
+            purged = self.queues.PurgeQueue(queue=self.queue, state="TASK_STATE_DEAD")
+            self.assertEqual((purged.task_count, purged.done), (count, True))
+        self.assertEqual(list(self.tasks.ListDeadTasks(queue=self.queue).tasks), [])
+        with self.assert_error("NOT_FOUND", "TASK_NOT_FOUND"):
+            self.tasks.RedriveTask(task_id=dead[0])
+        self.assertEqual(self.tasks.GetTask(task_id=pending).state, PENDING)
+        stats = self.stats()
+        self.assertEqual((stats.dead_count, stats.died_total, stats.pending_count), (0, 3, 1))
+        with self.assert_error("INVALID_ARGUMENT", field="state"):
+            self.queues.PurgeQueue(queue=self.queue, state="TASK_STATE_RUNNING")
+
+    def test_the_server_drops_what_has_been_dead_for_the_days_it_is_told(self):
+        old, young = self.kill(2)
+        self.database.rows("UPDATE dead_tasks SET died_at = now() - interval '4 days' WHERE id = %s"
+                           " RETURNING id", old)
+        self.start("schedulerd", "--dead-days", "3")
+        harness.poll("what is old is dropped", lambda: self.stats().dead_count == 1)
+        self.assertEqual([task.id for task in self.tasks.ListDeadTasks(queue=self.queue).tasks],
+                         [young])
+
     def test_purges_and_workers_at_once_lose_nothing_and_do_nothing_twice(self):
         self.create_many(1000)
         workers = [self.worker(credit=200) for _ in range(2)]

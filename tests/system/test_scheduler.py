@@ -284,6 +284,7 @@ class ChangeTest(TaskCase):
                          (DEAD, [(1, "first"), (2, "second")]))
         listed = self.tasks.ListTasks(queue=self.queue, state=DEAD).tasks
         self.assertEqual(list(listed), [dead])
+        self.assertEqual(list(self.tasks.ListDeadTasks(queue=self.queue).tasks), [dead])
         again = self.tasks.RedriveTask(task_id=task.id)
         self.assertEqual((again.state, again.attempt, len(again.errors)), (PENDING, 0, 2))
         self.assertEqual(self.tasks.RedriveTask(task_id=task.id), again)

@@ -215,26 +215,17 @@ TEST(QueueTest, ThoseOfTheSuiteAreReserved) {
 
 TEST(LeaseKeyTest, TokensDoNotRepeat) { EXPECT_NE(NewRandomToken(), NewRandomToken()); }
 
-TEST(TaskPageTest, HasALimitOfTwentyAndAMaximumOfAHundred) {
-  for (const auto& [asked, limit] : {std::pair(0, 20), std::pair(7, 7), std::pair(101, 100)}) {
-    Violations violations;
-    std::int32_t result = asked;
-    PrepareTaskPage("", 0, result, violations);
-    EXPECT_TRUE(violations.empty());
-    EXPECT_EQ(result, limit);
-  }
-}
-
-TEST(TaskPageTest, RefusesNegativeValuesAndAnOffsetBesideAToken) {
+TEST(TaskFilterTest, EmptyMeansAllAndTheRestIsChecked) {
+  Violations none;
+  CheckQueueFilter("", none);
+  CheckNameFilter("", none);
+  CheckNameFilter(std::string(256, 'n'), none);
+  EXPECT_TRUE(none.empty());
   Violations violations;
-  std::int32_t limit = -1;
-  PrepareTaskPage("", -1, limit, violations);
-  EXPECT_THAT(violations.ToStatus(), Violates("limit"));
-  EXPECT_THAT(violations.ToStatus(), Violates("offset"));
-  Violations both;
-  limit = 1;
-  PrepareTaskPage("token", 1, limit, both);
-  EXPECT_THAT(both.ToStatus(), Violates("offset"));
+  CheckQueueFilter("no spaces", violations);
+  CheckNameFilter(std::string(257, 'n'), violations);
+  EXPECT_THAT(violations.ToStatus(), Violates("queue"));
+  EXPECT_THAT(violations.ToStatus(), Violates("name"));
 }
 
 TEST(TaskConvertTest, NamesWhatTheModelCannotSay) {
@@ -346,6 +337,12 @@ TEST(HistoryDaysTest, AreAWholeNumberOfDaysInReason) {
   for (const char* good : {"1", "14", "3650"}) EXPECT_TRUE(IsHistoryDays(good)) << good;
   for (const char* bad : {"", "0", "-1", "3651", "1.5", "x"})
     EXPECT_FALSE(IsHistoryDays(bad)) << bad;
+  EXPECT_FALSE(IsHistoryDays("00"));
+}
+
+TEST(DeadDaysTest, AreTheSameOrNone) {
+  for (const char* good : {"0", "1", "3650"}) EXPECT_TRUE(IsDeadDays(good)) << good;
+  for (const char* bad : {"", "-1", "3651", "1.5", "x"}) EXPECT_FALSE(IsDeadDays(bad)) << bad;
 }
 
 TEST(TaskResultTest, IsAtMostAQuarterOfAMebibyte) {

@@ -6,6 +6,49 @@
 id, queue, name, payload, headers, run_at, expires_at, priority, attempt, max_attempts, options,
 concurrency_key, schedule_id, fire_at, created_at
 
+-- fragment: ListedTasks
+-- The tasks of `page`, by place and id, cut so that the answer stays small. `found` tells how many there were
+-- before. Each is read by its id, wherever it is: a join might do so by reading all there are.
+SELECT t.found, {ShownTask}
+FROM (
+  SELECT a.*, page.place, row_number() OVER w AS position, count(*) OVER () AS found,
+         sum(octet_length(a.payload) + octet_length(a.headers::text) + 2 * octet_length(a.errors::text)
+               + octet_length(a.result) + octet_length(a.name) + 512) OVER w AS total
+  FROM page
+  CROSS JOIN LATERAL (SELECT s.* FROM all_tasks AS s WHERE s.id = page.id LIMIT 1) AS a
+  WINDOW w AS (ORDER BY page.place DESC, page.id DESC)
+) AS t
+WHERE t.position = 1 OR t.total <= :max_bytes::bigint
+ORDER BY t.place DESC, t.id DESC
+
+-- fragment: RemoveDoomed
+-- After `doomed`: removes dead tasks, and counts that. What is left of them is their dedupe keys, which the
+-- reaper removes as those of all tasks that are no more.
+{CutDoomed}, removed AS (
+  DELETE FROM dead_tasks AS d WHERE d.id = ANY(ARRAY(SELECT cut.id FROM cut)) RETURNING d.id, d.queue
+), counted AS (
+  INSERT INTO queue_counters AS c (queue, backend, dead)
+  SELECT queue, pg_backend_pid(), -count(*) FROM removed GROUP BY queue ORDER BY queue
+  {AddCounts}
+)
+SELECT r.id, (SELECT count(*) FROM doomed) AS found FROM removed AS r
+
+-- fragment: CutDoomed
+-- Of `doomed`, as many as weigh no more than :max_bytes, but one.
+cut AS (
+  SELECT c.id
+  FROM (
+    SELECT d.id, row_number() OVER w AS position, sum(d.bytes) OVER w AS total
+    FROM doomed AS d
+    WINDOW w AS (ORDER BY d.id)
+  ) AS c
+  WHERE c.position = 1 OR c.total <= :max_bytes::bigint
+)
+
+-- fragment: DiedBy
+-- Any time without one.
+coalesce('epoch'::timestamptz + :died_us::bigint * interval '1 microsecond', 'infinity')
+
 -- fragment: ShownTask
 -- What ReadTaskRow (task_rows.h) reads, of all_tasks AS t.
 t.id, t.queue, t.name, encode(t.payload, 'hex') AS payload, t.headers::text AS headers,

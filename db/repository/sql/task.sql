@@ -32,30 +32,6 @@ SELECT {ShownTask}
 FROM all_tasks AS t
 WHERE t.id = ANY(:ids::bigint[]);
 
--- name: ListTasks
--- The page is found in an index first; then it is cut so that the answer stays small. `found` tells
--- how many rows the page had before the cut.
-WITH page AS MATERIALIZED (
-  SELECT t.id,
-         octet_length(t.payload) + octet_length(t.headers::text) + 2 * octet_length(t.errors::text)
-           + octet_length(t.result) + octet_length(t.name) + 512 AS bytes
-  FROM all_tasks AS t
-  WHERE (:queue::text = '' OR t.queue = :queue::text)
-    AND (:state::text = '' OR t.state = :state::text)
-    AND t.id < :before::bigint
-  ORDER BY t.id DESC
-  LIMIT :limit::bigint OFFSET :offset::bigint
-), cut AS (
-  SELECT id, row_number() OVER w AS position, sum(bytes) OVER w AS total, count(*) OVER () AS found
-  FROM page
-  WINDOW w AS (ORDER BY id DESC)
-)
-SELECT cut.found, {ShownTask}
-FROM cut
-JOIN all_tasks AS t ON t.id = cut.id
-WHERE cut.position = 1 OR cut.total <= :max_bytes::bigint
-ORDER BY t.id DESC;
-
 -- name: LockTask
 -- A live task, until the end of the transaction; waits for whoever else changes it.
 SELECT t.state FROM tasks AS t WHERE t.id = :id::bigint FOR NO KEY UPDATE;
@@ -157,8 +133,8 @@ WITH stopped AS MATERIALIZED (
         WHEN 'abandoned' THEN now()
         ELSE now() + least((stopped.retry ->> 'longest_us')::float8,
                            (stopped.retry ->> 'first_us')::float8
-                             * power((stopped.retry ->> 'multiplier')::float8, t.attempt - 1))
-                     * (1 + (stopped.retry ->> 'jitter')::float8 * (2 * random() - 1))
+                             * power((stopped.retry ->> 'multiplier')::float8, t.attempt - 1)
+                             * (1 + (stopped.retry ->> 'jitter')::float8 * (2 * random() - 1)))
                      * interval '1 microsecond' END,
       attempt = t.attempt - stopped.released, errors = stopped.all_errors, lease_token = NULL,
       lease_until = NULL, deadline_at = NULL, updated_at = now()
@@ -218,12 +194,16 @@ WHERE t.id = ANY(:ids::bigint[]) AND t.state || '' = 'running';
 
 -- name: LockExpiredLeases
 -- For EndAttempts, in the same transaction: the attempt stays counted, for a task that kills its workers
--- must come to an end.
+-- must come to an end. All that run are looked at, in an index that holds no others; asked for the first
+-- ids at once, a plan could walk the primary key past all that are pending.
+WITH expired AS MATERIALIZED (
+  SELECT t.id FROM tasks AS t WHERE t.state = 'running' AND t.lease_until < now()
+)
 SELECT t.id, t.lease_token::text AS lease_token, coalesce((t.deadline_at <= now())::int, 0) AS timed_out
 FROM tasks AS t
-WHERE t.state = 'running' AND t.lease_until < now()
+WHERE t.id = ANY(ARRAY(SELECT e.id FROM expired AS e ORDER BY e.id LIMIT :max_tasks::int))
+  AND t.state || '' = 'running' AND t.lease_until < now()
 ORDER BY t.id
-LIMIT :max_tasks::int
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: ExpireTasks
@@ -250,8 +230,8 @@ RETURNING id;
 -- Those of a queue that were created first.
 SELECT d.id
 FROM dead_tasks AS d
-WHERE d.queue = :queue::text
-ORDER BY d.id
+WHERE (d.queue, d.id) >= (:queue::text, 1) AND d.queue <= :queue::text
+ORDER BY d.queue, d.id
 LIMIT :max_tasks::int
 FOR UPDATE SKIP LOCKED;
 
@@ -270,6 +250,17 @@ SELECT errors, id, queue, name, payload, headers, now(), priority, max_attempts,
        concurrency_key, schedule_id, fire_at, created_at
 FROM revived
 RETURNING id, queue;
+
+-- name: DropDeadTasks
+-- As PurgeDeadTasks, of all queues.
+WITH doomed AS MATERIALIZED (
+  SELECT d.id, octet_length(d.payload) AS bytes
+  FROM dead_tasks AS d
+  WHERE d.died_at <= now() - :days::int * interval '1 day'
+  ORDER BY d.died_at, d.id
+  LIMIT :max_tasks::int
+  FOR UPDATE SKIP LOCKED
+), {RemoveDoomed};
 
 -- name: ExtendTaskHistory
 -- So that what ends always finds its day's partition.
