@@ -43,6 +43,7 @@ inline constexpr absl::string_view kQueueExists = "QUEUE_EXISTS";
 inline constexpr absl::string_view kTaskNotFound = "TASK_NOT_FOUND";
 inline constexpr absl::string_view kTaskNotPending = "TASK_NOT_PENDING";
 inline constexpr absl::string_view kTaskNotDead = "TASK_NOT_DEAD";
+inline constexpr absl::string_view kFiringTaken = "FIRING_TAKEN";
 inline constexpr absl::string_view kTaskEnded = "TASK_ENDED";
 inline constexpr absl::string_view kDedupeKeyTaken = "DEDUPE_KEY_TAKEN";
 inline constexpr absl::string_view kScheduleNotFound = "SCHEDULE_NOT_FOUND";

@@ -51,9 +51,20 @@ DueFirings FindDueFirings(const Schedule& schedule, const Recurrence& recurrence
   if (const std::int64_t limit = LateLimit(schedule, !punctual.empty()); limit > 0) {
     Append(recurrence.Last(window_begin, late_until, limit), due.times);
   }
+  due.late = static_cast<std::int64_t>(due.times.size());
   Append(punctual, due.times);
   due.missed = recurrence.Count(from, now) - static_cast<std::int64_t>(due.times.size());
   if (const std::optional<Occurrence> next = recurrence.Next(now)) due.next = next->time;
+  return due;
+}
+
+DueFirings FirstOfLate(DueFirings due, std::int64_t limit) {
+  const auto count = static_cast<std::size_t>(std::min(due.late, limit));
+  if (count == due.times.size()) return due;
+  due.late = static_cast<std::int64_t>(count);
+  due.until = due.times[count - 1];
+  due.next = due.times[count];
+  due.times.resize(count);
   return due;
 }
 

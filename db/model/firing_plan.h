@@ -18,9 +18,11 @@ inline constexpr absl::Duration kFiringGrace = absl::Seconds(10);
 // What the misfire policy leaves of the firings since `considered_until`, of which the last ones
 // may be too late.
 struct DueFirings {
-  std::vector<absl::Time> times;   // in their order
-  std::int64_t missed = 0;         // how many are discarded
-  std::optional<absl::Time> next;  // the first one after now
+  std::vector<absl::Time> times;    // in their order
+  std::int64_t late = 0;            // how many of them, the first ones, are
+  std::int64_t missed = 0;          // how many are discarded
+  std::optional<absl::Time> next;   // the first one after these
+  std::optional<absl::Time> until;  // up to when that is all; absent: up to now
 };
 
 // Firings that are not late are left in any case. Of those that are, within the catch-up window,
@@ -28,6 +30,12 @@ struct DueFirings {
 //   kLatest  leaves the last one, unless there is one that is not late
 //   kAll     leaves the last `misfire_limit`
 DueFirings FindDueFirings(const Schedule& schedule, const Recurrence& recurrence, absl::Time now);
+
+// Of `due`, the first `limit` of those that are late; the others are found again when these have
+// been dealt with. So a catch-up may go in steps: what is discarded came before the first of them,
+// and is counted with it. Those that are in time stay together, so that none becomes late between
+// two steps. There must be a late one, and `limit` be positive.
+DueFirings FirstOfLate(DueFirings due, std::int64_t limit);
 
 // What the overlap policy makes of them.
 struct FiringPlan {

@@ -200,19 +200,16 @@ absl::StatusOr<QueueRepository::Purged> QueueRepository::RunPurge(const Statemen
                                                                   absl::Time deadline) {
   return RunTransaction(
       pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<Purged> {
-        PARLEY_ASSIGN_OR_RETURN(
-            const std::vector<RemovedTaskRow> ended,
-            session.Query<RemovedTaskRow>(statement, {{"queue", params.name},
-                                                      {"after", params.after},
-                                                      {"up_to", params.up_to},
-                                                      {"max_tasks", params.max_tasks},
-                                                      {"max_bytes", kMaxStepBytes}}));
+        PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> removed,
+                                session.Query<IdRow>(statement, {{"queue", params.name},
+                                                                 {"after", params.after},
+                                                                 {"up_to", params.up_to},
+                                                                 {"max_tasks", params.max_tasks},
+                                                                 {"max_bytes", kMaxMovedBytes}}));
         Purged purged;
-        purged.count = static_cast<std::int64_t>(ended.size());
-        if (MayBeMore(ended, params.max_tasks)) {
-          for (const RemovedTaskRow& row : ended) {
-            purged.last_id = std::max(purged.last_id, row.id);
-          }
+        purged.count = static_cast<std::int64_t>(removed.size());
+        for (const IdRow& row : removed) {
+          purged.last_id = std::max(purged.last_id, row.id);
         }
         return purged;
       });

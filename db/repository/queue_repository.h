@@ -69,8 +69,8 @@ class QueueRepository {
     std::int32_t max_tasks = 1;
   };
   // PENDING -> CANCELLED for at most `max_tasks` of a queue whose ids are above `after` and at most
-  // `up_to`, the least first, and no more than have kMaxStepBytes of payload (task_repository.h),
-  // but one. Waits for whoever changes one of them.
+  // `up_to`, the least first; for fewer if these weigh much (kMaxMovedBytes). Waits for whoever
+  // changes one of them.
   absl::StatusOr<Purged> Purge(const PurgeParams& params, absl::Time deadline);
   // The same for DEAD ones, which are removed for good.
   absl::StatusOr<Purged> PurgeDead(const PurgeParams& params, absl::Time deadline);

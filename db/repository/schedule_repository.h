@@ -68,6 +68,15 @@ class ScheduleRepository {
 
   // Firings (schedule_repository_fire.cc).
 
+  struct FindDueParams {
+    std::int32_t max_schedules = 1;    // of each kind
+    std::vector<std::int64_t> except;  // these are not looked for
+  };
+  // The schedules that are due, and those that have a firing whose way is free, now that a task has
+  // ended. Those that are in time come first; those that are late are another kind.
+  absl::StatusOr<std::vector<std::int64_t>> FindDue(const FindDueParams& params,
+                                                    absl::Time deadline);
+
   // A task that a firing has got.
   struct NewFiring {
     std::string queue;
@@ -75,21 +84,26 @@ class ScheduleRepository {
   };
   struct FireResult {
     std::vector<NewFiring> tasks;
-    // Of schedules that were due, how many could be moved on, and how many could not, because this
-    // host does not know their zone.
+    // How many schedules have moved on, if only a step; which could not, because this host does not
+    // know their zones.
     std::int32_t moved = 0;
-    std::int32_t stuck = 0;
+    std::vector<std::int64_t> stuck;
   };
-  // Makes the firings of at most `max_schedules` schedules that are due, and those that waited for
-  // a task to end. Schedules that another process has its hands on are passed over. Repeating it
-  // does no harm.
-  absl::StatusOr<FireResult> FireDue(std::int32_t max_schedules, absl::Time deadline);
+  // Makes the firings of those of `ids` that are due: in one transaction, which is kept small. Who
+  // has missed much comes a step further, and has to be found due again until nothing moves any
+  // more; so have those that there was no room for. Schedules that another process has its hands on
+  // are passed over. Repeating it does no harm.
+  absl::StatusOr<FireResult> Fire(const std::vector<std::int64_t>& ids, absl::Time deadline);
 
   struct NextFiring {
     absl::Duration due_in;   // InfiniteDuration: none
     bool buffering = false;  // a firing waits for the end of a task
   };
-  absl::StatusOr<NextFiring> FindNextFiring(absl::Time deadline);
+  // Of all schedules but these.
+  absl::StatusOr<NextFiring> FindNextFiring(const std::vector<std::int64_t>& except,
+                                            absl::Time deadline);
+
+  // Firings by hand (schedule_repository_by_hand.cc).
 
   struct TriggerParams {
     std::int64_t id = 0;

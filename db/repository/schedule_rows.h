@@ -28,6 +28,13 @@ struct ScheduleTimingRow {
   absl::Time now;
 };
 
+// One that fires, and about how much a task of it weighs.
+struct DueScheduleRow {
+  Schedule schedule;
+  absl::Time now;
+  std::int64_t task_bytes = 0;
+};
+
 struct ListedScheduleRow {
   Schedule schedule;
   std::int64_t found = 0;  // rows of the page before it was cut to size
@@ -79,6 +86,16 @@ struct type_conversion<parley::db::ScheduleTimingRow> {
                         parley::db::ScheduleTimingRow& out) {
     out.schedule = parley::db::ReadScheduleTiming(row);
     out.now = absl::FromUnixMicros(row.get<long long>("now"));
+  }
+};
+
+template <>
+struct type_conversion<parley::db::DueScheduleRow> {
+  using base_type = values;
+  static void from_base(const values& row, indicator /*unused*/, parley::db::DueScheduleRow& out) {
+    out.schedule = parley::db::ReadScheduleTiming(row);
+    out.now = absl::FromUnixMicros(row.get<long long>("now"));
+    out.task_bytes = row.get<long long>("task_bytes");
   }
 };
 

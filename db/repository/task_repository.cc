@@ -93,6 +93,18 @@ absl::StatusOr<Task> Reschedule(Session& session, std::int64_t id, const TaskTim
   return WrongState(task, reason::kTaskNotPending, "only a pending one has a time to be changed");
 }
 
+// Why a dead task stays dead.
+absl::Status FiringTaken(Session& session, std::int64_t id) {
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<IdRow> other,
+                          session.QueryOptional<IdRow>(sql::task::FindOtherOfFiring, {{"id", id}}));
+  // It has ended just now; the next call succeeds.
+  if (!other) return Error(absl::StatusCode::kAborted, reason::kContention, "try again");
+  return Error(absl::StatusCode::kFailedPrecondition, reason::kFiringTaken,
+               absl::StrCat("task ", id, " is of a firing that task ", other->id,
+                            " was made for again, which has not ended"),
+               {{"task_id", absl::StrCat(id)}, {"other_task_id", absl::StrCat(other->id)}});
+}
+
 absl::StatusOr<std::vector<IdRow>> Redrive(Session& session, const std::vector<std::int64_t>& ids) {
   return session.Query<IdRow>(sql::task::RedriveTasks, {{"ids", ArrayLiteral(ids)}});
 }
@@ -162,6 +174,7 @@ absl::StatusOr<Task> TaskRepository::RedriveTask(std::int64_t id, absl::Time dea
         PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> revived, Redrive(session, {id}));
         PARLEY_ASSIGN_OR_RETURN(Task task, ReadTask(session, id));
         if (!revived.empty() || task.state == TaskState::kPending) return task;
+        if (task.state == TaskState::kDead) return FiringTaken(session, id);
         return WrongState(task, reason::kTaskNotDead, "only a dead one can be driven again");
       });
 }
@@ -172,9 +185,11 @@ absl::StatusOr<std::int64_t> TaskRepository::RedriveTasks(absl::string_view queu
   return RunTransaction(
       pool_, deadline, OnLostCommit::kSafeToRetry,
       [&](Session& session) -> absl::StatusOr<std::int64_t> {
-        PARLEY_ASSIGN_OR_RETURN(const std::vector<IdRow> dead,
-                                session.Query<IdRow>(sql::task::LockDeadTasks,
-                                                     {{"queue", queue}, {"max_tasks", max_tasks}}));
+        PARLEY_ASSIGN_OR_RETURN(
+            const std::vector<IdRow> dead,
+            session.Query<IdRow>(
+                sql::task::LockDeadTasks,
+                {{"queue", queue}, {"max_tasks", max_tasks}, {"max_bytes", kMaxMovedBytes}}));
         std::vector<std::int64_t> ids;
         ids.reserve(dead.size());
         for (const IdRow& row : dead) ids.push_back(row.id);
@@ -183,15 +198,15 @@ absl::StatusOr<std::int64_t> TaskRepository::RedriveTasks(absl::string_view queu
       });
 }
 
-absl::StatusOr<bool> TaskRepository::DropDead(std::int32_t days, std::int32_t max_tasks,
-                                              absl::Time deadline) {
-  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<bool> {
+absl::StatusOr<std::int64_t> TaskRepository::DropDead(std::int32_t days, std::int32_t max_tasks,
+                                                      absl::Time deadline) {
+  return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::int64_t> {
     PARLEY_ASSIGN_OR_RETURN(
-        const std::vector<RemovedTaskRow> removed,
-        session.Query<RemovedTaskRow>(
+        const std::vector<IdRow> removed,
+        session.Query<IdRow>(
             sql::task::DropDeadTasks,
-            {{"days", days}, {"max_tasks", max_tasks}, {"max_bytes", kMaxStepBytes}}));
-    return MayBeMore(removed, max_tasks);
+            {{"days", days}, {"max_tasks", max_tasks}, {"max_bytes", kMaxMovedBytes}}));
+    return static_cast<std::int64_t>(removed.size());
   });
 }
 

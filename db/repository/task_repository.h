@@ -27,9 +27,6 @@ inline constexpr char kTaskChannel[] = "parley_tasks";
 // How many tasks a page of a list has at most. task_list.sql has it too, with one more.
 inline constexpr std::int32_t kMaxListed = 100;
 
-// How many bytes of payload tasks have that one step of a purge moves or removes, or a single one.
-inline constexpr std::int64_t kMaxStepBytes = std::int64_t{16} << 20;
-
 // NOT_FOUND, reason TASK_NOT_FOUND.
 absl::Status TaskNotFound(std::int64_t id);
 
@@ -130,6 +127,9 @@ class TaskRepository {
   absl::StatusOr<std::map<std::int64_t, RunningTask>> FindRunning(
       const std::vector<std::int64_t>& ids, absl::Time deadline);
 
+  // This, ExpireTasks, RedriveTasks and DropDead take fewer than they may if those weigh much
+  // (kMaxMovedBytes): whoever wants all asks until there is none.
+
   // RUNNING -> PENDING, due now, or DEAD or CANCELLED, for at most `max_tasks` tasks whose leases
   // have run out. Those whose run timeout is over rest as those that failed.
   absl::StatusOr<std::vector<Moved>> RescueExpired(std::int32_t max_tasks, absl::Time deadline);
@@ -142,16 +142,19 @@ class TaskRepository {
   absl::StatusOr<std::int64_t> SweepDedupeKeys(std::int32_t max_keys, absl::Time deadline);
 
   // DEAD -> PENDING, due now, with all attempts before it. A pending task is returned as it is.
-  // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reason TASK_NOT_DEAD.
+  // NOT_FOUND, reason TASK_NOT_FOUND. FAILED_PRECONDITION, reasons TASK_NOT_DEAD and FIRING_TAKEN:
+  // another task of its firing lives.
   absl::StatusOr<Task> RedriveTask(std::int64_t id, absl::Time deadline);
 
-  // The same for at most `max_tasks` of a queue. Returns how many.
+  // The same for at most `max_tasks` of a queue; those whose firings are taken are passed over.
+  // Returns how many.
   absl::StatusOr<std::int64_t> RedriveTasks(absl::string_view queue, std::int32_t max_tasks,
                                             absl::Time deadline);
 
   // Removes, for good, at most `max_tasks` of those that have been DEAD for at least `days` days,
-  // the first first, as PurgeDead of QueueRepository does. Whether there may be more.
-  absl::StatusOr<bool> DropDead(std::int32_t days, std::int32_t max_tasks, absl::Time deadline);
+  // the first first, as PurgeDead of QueueRepository does. Returns how many.
+  absl::StatusOr<std::int64_t> DropDead(std::int32_t days, std::int32_t max_tasks,
+                                        absl::Time deadline);
 
   struct ZoneBatch {
     std::int64_t last_id = 0;  // of those looked at; 0: there was none

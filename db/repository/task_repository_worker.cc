@@ -167,8 +167,9 @@ absl::StatusOr<std::vector<TaskRepository::Moved>> TaskRepository::RescueExpired
                         [&](Session& session) -> absl::StatusOr<std::vector<Moved>> {
                           PARLEY_ASSIGN_OR_RETURN(
                               const std::vector<ExpiredLeaseRow> expired,
-                              session.Query<ExpiredLeaseRow>(sql::task::LockExpiredLeases,
-                                                             {{"max_tasks", max_tasks}}));
+                              session.Query<ExpiredLeaseRow>(
+                                  sql::task::LockExpiredLeases,
+                                  {{"max_tasks", max_tasks}, {"max_bytes", kMaxMovedBytes}}));
                           if (expired.empty()) return std::vector<Moved>();
                           std::vector<AttemptEnd> ends;
                           ends.reserve(expired.size());
@@ -191,7 +192,8 @@ absl::StatusOr<std::int64_t> TaskRepository::ExpireTasks(std::int32_t max_tasks,
   return RunOnce(pool_, deadline, [&](Session& session) -> absl::StatusOr<std::int64_t> {
     PARLEY_ASSIGN_OR_RETURN(
         const std::vector<IdRow> expired,
-        session.Query<IdRow>(sql::task::ExpireTasks, {{"max_tasks", max_tasks}}));
+        session.Query<IdRow>(sql::task::ExpireTasks,
+                             {{"max_tasks", max_tasks}, {"max_bytes", kMaxMovedBytes}}));
     return static_cast<std::int64_t>(expired.size());
   });
 }

@@ -180,12 +180,6 @@ std::string TaskOptionsToJson(const TaskOptions& options) {
 std::string ToJson(const LocalTime& time) { return JsonOf(time).dump(); }
 std::string ToJson(const RetryPolicy& policy) { return JsonOf(policy).dump(); }
 
-bool MayBeMore(const std::vector<RemovedTaskRow>& removed, std::int32_t max_tasks) {
-  if (removed.empty()) return false;
-  const std::int64_t found = removed.front().found;
-  return found == max_tasks || found > static_cast<std::int64_t>(removed.size());
-}
-
 SplitTime Split(const std::optional<absl::Time>& time) {
   if (!time) return {};
   constexpr std::int64_t kMicros = 1'000'000;

@@ -19,6 +19,11 @@
 
 namespace parley::db {
 
+// A statement that takes whatever is there takes no more tasks at a time than weigh so much, but at
+// least one: they may have 1 MiB each, which is written once more wherever they go, and a statement
+// that does not get through would be tried with the same tasks for ever.
+inline constexpr std::int64_t kMaxMovedBytes = std::int64_t{4} << 20;
+
 // What is stored in text columns. Persisted: names may be added, not changed.
 absl::string_view ToLabel(TaskState state);
 absl::string_view ToLabel(GapPolicy policy);
@@ -64,14 +69,6 @@ struct MovedTaskRow {
   TaskState state = TaskState::kPending;
   bool limited = false;
 };
-
-// A task that a step has removed, of the `found` that it has looked at.
-struct RemovedTaskRow {
-  std::int64_t id = 0;
-  std::int64_t found = 0;
-};
-// Whether there may be more after a step that looked at no more than `max_tasks`.
-bool MayBeMore(const std::vector<RemovedTaskRow>& removed, std::int32_t max_tasks);
 
 struct TaskStateRow {
   TaskState state = TaskState::kPending;
@@ -139,15 +136,6 @@ struct type_conversion<parley::db::MovedTaskRow> {
     out.queue = row.get<std::string>("queue");
     out.state = parley::db::ReadTaskState(row);
     out.limited = row.get<int>("limited") != 0;
-  }
-};
-
-template <>
-struct type_conversion<parley::db::RemovedTaskRow> {
-  using base_type = values;
-  static void from_base(const values& row, indicator /*unused*/, parley::db::RemovedTaskRow& out) {
-    out.id = row.get<long long>("id");
-    out.found = row.get<long long>("found");
   }
 };
 

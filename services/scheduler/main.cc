@@ -33,6 +33,7 @@
 #include "services/scheduler/ticker.h"
 #include "services/scheduler/work_hub.h"
 #include "services/scheduler/worker_service.h"
+#include "services/scheduler/zone_follower.h"
 
 namespace {
 
@@ -70,11 +71,11 @@ int main(int argc, char** argv) {
   runtime::InitLog("parley-schedulerd", config.log_level);
 
   // A connection for each thread that works on calls, the dispatcher (its notifications), the hub,
-  // the reaper, the watch for tasks that end, the ticker, the health probe, and two that pushers
-  // share.
+  // the reaper, the watch for tasks that end, the ticker, the zone follower, the health probe, and
+  // two that pushers share.
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
-                                    .connections = config.workers + 8,
+                                    .connections = config.workers + 9,
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);
@@ -89,7 +90,9 @@ int main(int argc, char** argv) {
   db::QueueRepository queues(**pool);
   scheduler::Dispatcher dispatcher(tasks, db::TaskClaimer(*dsn));
   db::ScheduleRepository schedules(**pool);
-  scheduler::Ticker ticker({.schedules = schedules, .tasks = tasks, .dispatcher = dispatcher});
+  scheduler::Ticker ticker({.schedules = schedules, .dispatcher = dispatcher});
+  const scheduler::ZoneFollower zone_follower(
+      {.schedules = schedules, .tasks = tasks, .dispatcher = dispatcher});
   // Before the lanes and the executor, which speak to it.
   scheduler::EndWatch end_watch(tasks, {.on_ended = [&] { ticker.TasksEnded(); }});
   const scheduler::Reaper reaper(

@@ -38,10 +38,10 @@ Reaper::~Reaper() {
 void Reaper::Run() {
   absl::BitGen random;
   while (true) {
-    RescueAll();
-    ExpireAll();
-    UnblockAll();
-    SweepKeys();  // before the history forgets what they depend on
+    Repeat([this] { return Rescue(); });
+    Repeat([this] { return Expire(); });
+    Repeat([this] { return Unblock(); });
+    Repeat([this] { return SweepKeys(); });  // before the history forgets what they depend on
     if (absl::Now() >= history_at_) TendHistory();
     if (absl::Now() >= fold_at_) FoldCounters();
     if (keep_.dead_days > 0 && absl::Now() >= dead_at_) DropDead();
@@ -53,34 +53,41 @@ void Reaper::Run() {
   }
 }
 
-void Reaper::RescueAll() {
-  while (true) {
-    const auto rescued = parts_.tasks.RescueExpired(kBatch, absl::Now() + kPatience);
-    if (!rescued.ok() && !failing_) {
-      runtime::Log(runtime::LogLevel::kWarn, "leases that have run out cannot be looked for",
-                   {{"error", std::string(rescued.status().message())}});
-    }
-    failing_ = !rescued.ok();
-    if (!rescued.ok()) return;
-    parts_.dispatcher.TasksMoved(*rescued);
-    if (rescued->size() < static_cast<std::size_t>(kBatch)) return;
+bool Reaper::IsStopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
+}
+
+void Reaper::Repeat(const std::function<bool()>& step) {
+  const absl::Time until = absl::Now() + kInterval;
+  while (step() && absl::Now() < until && !IsStopping()) {
   }
 }
 
-void Reaper::ExpireAll() {
-  // An outage has been told of by RescueAll.
-  while (true) {
-    const auto expired = parts_.tasks.ExpireTasks(kBatch, absl::Now() + kPatience);
-    if (!expired.ok() || *expired < kBatch) return;
+bool Reaper::Rescue() {
+  const auto rescued = parts_.tasks.RescueExpired(kBatch, absl::Now() + kPatience);
+  if (!rescued.ok() && !failing_) {
+    runtime::Log(runtime::LogLevel::kWarn, "leases that have run out cannot be looked for",
+                 {{"error", std::string(rescued.status().message())}});
   }
+  failing_ = !rescued.ok();
+  if (!rescued.ok()) return false;
+  parts_.dispatcher.TasksMoved(*rescued);
+  return !rescued->empty();
 }
 
-void Reaper::UnblockAll() {
+bool Reaper::Expire() {
+  // Of an outage Rescue has told.
+  return parts_.tasks.ExpireTasks(kBatch, absl::Now() + kPatience).value_or(0) > 0;
+}
+
+bool Reaper::Unblock() {
   // Seldom any: UpdateQueue does it when it takes the limit away.
-  while (true) {
-    const auto unblocked = parts_.queues.UnblockTasks(kBatch, absl::Now() + kPatience);
-    if (!unblocked.ok() || *unblocked < kBatch) return;
-  }
+  return parts_.queues.UnblockTasks(kBatch, absl::Now() + kPatience).value_or(0) == kBatch;
+}
+
+bool Reaper::SweepKeys() {
+  return parts_.tasks.SweepDedupeKeys(kBatch, absl::Now() + kPatience).value_or(0) == kBatch;
 }
 
 void Reaper::FoldCounters() {
@@ -95,20 +102,13 @@ void Reaper::FoldCounters() {
 
 void Reaper::DropDead() {
   // One step a second, so that a million of them keep no lease waiting.
-  const absl::StatusOr<bool> more =
+  const absl::StatusOr<std::int64_t> dropped =
       parts_.tasks.DropDead(keep_.dead_days, kBatch, absl::Now() + kPatience);
-  if (more.ok() && *more) return;
+  if (dropped.value_or(0) > 0) return;
   dead_at_ = absl::Now() + kDeadInterval;
-  if (!more.ok()) {
+  if (!dropped.ok()) {
     runtime::Log(runtime::LogLevel::kWarn, "dead tasks cannot be dropped",
-                 {{"error", std::string(more.status().message())}});
-  }
-}
-
-void Reaper::SweepKeys() {
-  while (true) {
-    const auto seen = parts_.tasks.SweepDedupeKeys(kBatch, absl::Now() + kPatience);
-    if (!seen.ok() || *seen < kBatch) return;
+                 {{"error", std::string(dropped.status().message())}});
   }
 }
 

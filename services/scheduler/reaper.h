@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -38,13 +39,18 @@ class Reaper {
 
  private:
   void Run();
-  void RescueAll();
-  void ExpireAll();
-  void UnblockAll();
-  void SweepKeys();
+  // Does `step` until it has nothing left to do, but not for longer than a second: the other kinds
+  // of work are not to wait for one that there is much of.
+  void Repeat(const std::function<bool()>& step);
+  // Steps: false if nothing is left.
+  bool Rescue();
+  bool Expire();
+  bool Unblock();
+  bool SweepKeys();
   void TendHistory();
   void DropDead();
   void FoldCounters();
+  bool IsStopping();
 
   const Parts parts_;
   const Keep keep_;

@@ -10,6 +10,12 @@
 #include "services/scheduler/task_rules.h"
 
 namespace parley::scheduler {
+namespace {
+
+// RedriveTasks answers with what it has got to if less time is left.
+constexpr absl::Duration kRedriveMargin = absl::Milliseconds(300);
+
+}  // namespace
 
 void SchedulerService::TellIfPending(const Task& task) {
   if (task.state != TaskState::kPending) return;
@@ -144,11 +150,17 @@ absl::StatusOr<pb::RedriveTasksResponse> SchedulerService::Redrive(
   std::int32_t limit = request.limit();
   PrepareRedrive(request.queue(), limit, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
-  PARLEY_ASSIGN_OR_RETURN(const std::int64_t count,
-                          parts_.tasks.RedriveTasks(request.queue(), limit, call.deadline()));
-  if (count > 0) parts_.dispatcher.TaskReady(request.queue(), absl::ZeroDuration());
   pb::RedriveTasksResponse response;
-  response.set_task_count(static_cast<std::int32_t>(count));
+  while (response.task_count() < limit) {
+    PARLEY_RETURN_IF_ERROR(call.CheckAlive());
+    PARLEY_ASSIGN_OR_RETURN(
+        const std::int64_t count,
+        parts_.tasks.RedriveTasks(request.queue(), limit - response.task_count(), call.deadline()));
+    if (count == 0) break;
+    parts_.dispatcher.TaskReady(request.queue(), absl::ZeroDuration());
+    response.set_task_count(response.task_count() + static_cast<std::int32_t>(count));
+    if (absl::Now() + kRedriveMargin > call.deadline()) break;
+  }
   return response;
 }
 

@@ -1,14 +1,15 @@
 #include "services/scheduler/ticker.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <set>
 #include <string>
 #include <utility>
 
-#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
-#include "services/scheduler/zone_follower.h"
 
 namespace parley::scheduler {
 namespace {
@@ -17,6 +18,7 @@ constexpr std::int32_t kSchedulesAtOnce = 100;
 constexpr absl::Duration kTickPatience = absl::Seconds(5);
 // Between two looks when others have their hands on what is due, or when tasks end all the time.
 constexpr absl::Duration kShortestRest = absl::Milliseconds(20);
+constexpr absl::Duration kRestAfterFailure = absl::Seconds(30);
 
 }  // namespace
 
@@ -53,7 +55,10 @@ void Ticker::Run() {
     {
       MutexLock lock(mutex_);
       if (stopping_) return;
-      hinted_ = false;
+      if (std::exchange(hinted_, false)) {
+        // What has changed may be what was wrong.
+        for (auto& [id, until] : resting_) until = absl::InfinitePast();
+      }
       ended_ = false;
     }
     const absl::Time again = Tick();
@@ -67,13 +72,7 @@ void Ticker::Run() {
 
 absl::Time Ticker::Tick() {
   const absl::Time look = absl::Now() + parts_.look_interval * absl::Uniform(random_, 0.9, 1.0);
-  if (!zones_followed_) {
-    const absl::Status followed = FollowZones(parts_.tasks, parts_.schedules, parts_.dispatcher);
-    NoteOutcome(followed);
-    if (!followed.ok()) return look;
-    zones_followed_ = true;
-  }
-  const auto next = parts_.schedules.FindNextFiring(absl::Now() + kTickPatience);
+  const auto next = parts_.schedules.FindNextFiring(Resting(), absl::Now() + kTickPatience);
   NoteOutcome(next.status());
   if (!next.ok()) return look;
   {
@@ -86,21 +85,62 @@ absl::Time Ticker::Tick() {
 
   const absl::StatusOr<bool> more = Fire();
   NoteOutcome(more.status());
-  if (!more.ok() || stuck_) return look;
+  if (!more.ok()) return look;
   if (*more) return absl::Now();
   return is_due ? absl::Now() + kShortestRest : std::min(look, absl::Now() + next->due_in);
 }
 
 absl::StatusOr<bool> Ticker::Fire() {
-  PARLEY_ASSIGN_OR_RETURN(const auto fired,
-                          parts_.schedules.FireDue(kSchedulesAtOnce, absl::Now() + kTickPatience));
-  for (const auto& task : fired.tasks) parts_.dispatcher.TaskReady(task.queue, task.due_in);
-  if (fired.stuck > 0 && !stuck_) {
-    runtime::Log(runtime::LogLevel::kError,
-                 "schedules cannot fire here: this host does not know their time zones");
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<std::int64_t> due,
+                          parts_.schedules.FindDue({kSchedulesAtOnce, /*except=*/Resting()},
+                                                   absl::Now() + kTickPatience));
+  return Fire(due);
+}
+
+absl::StatusOr<bool> Ticker::Fire(absl::Span<const std::int64_t> ids) {
+  if (ids.empty()) return false;
+  const auto fired = parts_.schedules.Fire({ids.begin(), ids.end()}, absl::Now() + kTickPatience);
+  if (fired.ok()) {
+    for (const auto& task : fired->tasks) parts_.dispatcher.TaskReady(task.queue, task.due_in);
+    const std::set<std::int64_t> stuck(fired->stuck.begin(), fired->stuck.end());
+    for (const std::int64_t id : ids) {
+      if (!stuck.contains(id)) resting_.erase(id);
+    }
+    for (const std::int64_t id : stuck) LetRest(id, "this host does not know its time zone");
+    return fired->moved > 0;
   }
-  stuck_ = fired.stuck > 0;
-  return fired.moved > 0;
+  // Without a database none is at fault.
+  if (absl::IsUnavailable(fired.status()) || IsStopping()) return fired.status();
+  if (ids.size() == 1) {
+    LetRest(ids.front(), fired.status().message());
+    return false;
+  }
+  const std::size_t half = ids.size() / 2;
+  PARLEY_ASSIGN_OR_RETURN(const bool first, Fire(ids.first(half)));
+  PARLEY_ASSIGN_OR_RETURN(const bool second, Fire(ids.subspan(half)));
+  return first || second;
+}
+
+void Ticker::LetRest(std::int64_t schedule_id, absl::string_view why) {
+  const bool is_new =
+      resting_.insert_or_assign(schedule_id, absl::Now() + kRestAfterFailure).second;
+  if (!is_new) return;  // has been told of
+  runtime::Log(runtime::LogLevel::kError, "a schedule cannot fire here",
+               {{"schedule_id", absl::StrCat(schedule_id)}, {"why", std::string(why)}});
+}
+
+std::vector<std::int64_t> Ticker::Resting() const {
+  const absl::Time now = absl::Now();
+  std::vector<std::int64_t> ids;
+  for (const auto& [id, until] : resting_) {
+    if (until > now) ids.push_back(id);
+  }
+  return ids;
+}
+
+bool Ticker::IsStopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
 }
 
 void Ticker::NoteOutcome(const absl::Status& status) {

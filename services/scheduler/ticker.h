@@ -1,15 +1,20 @@
 // Makes schedules fire.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/mutex.h"
 #include "db/repository/schedule_repository.h"
-#include "db/repository/task_repository.h"
 #include "services/scheduler/dispatcher.h"
 
 namespace parley::scheduler {
@@ -21,8 +26,9 @@ namespace parley::scheduler {
 // waits for that. (Who changes a schedule makes it fire in time itself; only its death leaves it to
 // the others' looks.)
 //
-// When it starts, it first works out anew what local times mean, because this process may know of
-// changes of zones that were not known when tasks and schedules were written.
+// Schedules that are due go together, as far as a small transaction has room for what they make. If
+// it fails, they are halved until the one at fault is alone. That one rests for half a minute, or
+// until somebody here changes a schedule, and keeps no other from firing.
 //
 // While the database is away it tries again every second.
 class Ticker {
@@ -32,7 +38,6 @@ class Ticker {
   // All must outlive the ticker.
   struct Parts {
     db::ScheduleRepository& schedules;
-    db::TaskRepository& tasks;
     Dispatcher& dispatcher;
     absl::Duration look_interval = kLookInterval;
   };
@@ -55,14 +60,19 @@ class Ticker {
   absl::Time Tick();
   // Makes what is due; false if there is nothing left that this process could do.
   absl::StatusOr<bool> Fire();
+  // The same for these schedules.
+  absl::StatusOr<bool> Fire(absl::Span<const std::int64_t> ids);
+  void LetRest(std::int64_t schedule_id, absl::string_view why);
+  std::vector<std::int64_t> Resting() const;
+  bool IsStopping();
   void NoteOutcome(const absl::Status& status);
 
   const Parts parts_;
   // The thread's own.
   absl::BitGen random_;
-  bool zones_followed_ = false;
-  bool stuck_ = false;  // a schedule's zone is not known here
   bool failing_ = false;
+  // Schedules that could not fire when they were last tried, and until when they rest.
+  std::map<std::int64_t, absl::Time> resting_;
   Mutex mutex_;
   CondVar wake_;
   bool hinted_ ABSL_GUARDED_BY(mutex_) = false;

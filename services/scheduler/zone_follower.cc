@@ -1,6 +1,5 @@
 #include "services/scheduler/zone_follower.h"
 
-#include <cstdint>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -12,36 +11,71 @@
 namespace parley::scheduler {
 namespace {
 
-constexpr std::int32_t kBatchOfZoned = 500;
-constexpr absl::Duration kBatchPatience = absl::Seconds(10);
-
-absl::Time BatchDeadline() { return absl::Now() + kBatchPatience; }
+constexpr std::int32_t kZonedAtOnce = 500;
+constexpr absl::Duration kZonePatience = absl::Seconds(10);
+constexpr absl::Duration kRestAfterZoneFailure = absl::Seconds(1);
 
 }  // namespace
 
-absl::Status FollowZones(db::TaskRepository& tasks, db::ScheduleRepository& schedules,
-                         Dispatcher& dispatcher) {
-  std::int64_t moved_tasks = 0;
-  std::int64_t moved_schedules = 0;
-  db::TaskRepository::ZoneBatch batch;
-  do {
-    PARLEY_ASSIGN_OR_RETURN(batch,
-                            tasks.FollowZones(batch.last_id, kBatchOfZoned, BatchDeadline()));
-    moved_tasks += batch.moved;
-    for (const std::string& queue : batch.queues) dispatcher.TaskReady(queue, absl::Seconds(1));
-  } while (batch.last_id > 0);
-  db::ScheduleRepository::ZoneBatch schedule_batch;
-  do {
-    PARLEY_ASSIGN_OR_RETURN(schedule_batch, schedules.FollowZones(schedule_batch.last_id,
-                                                                  kBatchOfZoned, BatchDeadline()));
-    moved_schedules += schedule_batch.moved;
-  } while (schedule_batch.last_id > 0);
-  if (moved_tasks + moved_schedules > 0) {
-    runtime::Log(runtime::LogLevel::kInfo, "time zones have changed",
-                 {{"tasks_moved", absl::StrCat(moved_tasks)},
-                  {"schedules_moved", absl::StrCat(moved_schedules)}});
+ZoneFollower::ZoneFollower(const Parts& parts) : parts_(parts), thread_([this] { Run(); }) {}
+
+ZoneFollower::~ZoneFollower() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
   }
-  return absl::OkStatus();
+  wake_.NotifyOne();
+  thread_.join();
+}
+
+void ZoneFollower::Run() {
+  bool failing = false;
+  while (!IsStopping()) {
+    const absl::StatusOr<bool> more = Step();
+    if (!more.ok() && !failing) {
+      runtime::Log(runtime::LogLevel::kWarn, "changes of time zones cannot be looked for",
+                   {{"error", std::string(more.status().message())}});
+    }
+    failing = !more.ok();
+    if (failing && !Rest()) return;
+    if (!failing && !*more) break;
+  }
+  if (schedules_moved_ + tasks_moved_ == 0) return;
+  runtime::Log(runtime::LogLevel::kInfo, "time zones have changed",
+               {{"tasks_moved", absl::StrCat(tasks_moved_)},
+                {"schedules_moved", absl::StrCat(schedules_moved_)}});
+}
+
+absl::StatusOr<bool> ZoneFollower::Step() {
+  const absl::Time deadline = absl::Now() + kZonePatience;
+  if (!schedules_followed_) {
+    PARLEY_ASSIGN_OR_RETURN(const auto batch,
+                            parts_.schedules.FollowZones(last_id_, kZonedAtOnce, deadline));
+    schedules_moved_ += batch.moved;
+    last_id_ = batch.last_id;
+    schedules_followed_ = last_id_ == 0;
+    return true;
+  }
+  PARLEY_ASSIGN_OR_RETURN(const auto batch,
+                          parts_.tasks.FollowZones(last_id_, kZonedAtOnce, deadline));
+  for (const std::string& queue : batch.queues) {
+    parts_.dispatcher.TaskReady(queue, absl::Seconds(1));
+  }
+  tasks_moved_ += batch.moved;
+  last_id_ = batch.last_id;
+  return last_id_ > 0;
+}
+
+bool ZoneFollower::Rest() {
+  const absl::Time until = absl::Now() + kRestAfterZoneFailure;
+  MutexLock lock(mutex_);
+  while (!stopping_ && absl::Now() < until) wake_.WaitUntil(mutex_, until);
+  return !stopping_;
+}
+
+bool ZoneFollower::IsStopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
 }
 
 }  // namespace parley::scheduler

@@ -278,7 +278,7 @@ TEST_F(QueueRepositoryTest, APurgeCancelsWhatIsPendingStepByStep) {
     counts.push_back(purged->count);
     params.after = purged->last_id;
   } while (params.after != 0);
-  EXPECT_THAT(counts, ElementsAre(10, 10, 3));
+  EXPECT_THAT(counts, ElementsAre(10, 10, 3, 0));
   EXPECT_EQ(database_.Sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM tasks"),
             absl::StrCat("3 9 ", other, " ", late));
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM task_history WHERE state = 'cancelled'"), "23");
@@ -311,7 +311,7 @@ TEST_F(QueueRepositoryTest, APurgeOfDeadTasksRemovesThemStepByStepForGood) {
     counts.push_back(purged->count);
     params.after = purged->last_id;
   } while (params.after != 0);
-  EXPECT_THAT(counts, ElementsAre(10, 10, 5));
+  EXPECT_THAT(counts, ElementsAre(10, 10, 5, 0));
   EXPECT_EQ(database_.Sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM dead_tasks"),
             "26 27 28 29");
   EXPECT_EQ(tasks_.GetTask(pending, Deadline())->state, TaskState::kPending);
@@ -323,33 +323,6 @@ TEST_F(QueueRepositoryTest, APurgeOfDeadTasksRemovesThemStepByStepForGood) {
   EXPECT_EQ(stats.pending, 1);
   EXPECT_EQ(queues_.GetStats("other", Deadline())->dead, 3);
   EXPECT_EQ(queues_.PurgeDead({.name = "q", .up_to = 28, .max_tasks = 10}, Deadline())->count, 0);
-}
-
-TEST_F(QueueRepositoryTest, AStepOfAPurgeEndsBeforeItWeighsTooMuch) {
-  // Two of 9 MiB are more than 16 MiB, as is one of 17 MiB, which no task may be.
-  database_.Sql(
-      "ALTER TABLE tasks DROP CONSTRAINT tasks_payload_check;"
-      "INSERT INTO tasks (id, queue, name, payload, run_at, priority, max_attempts) "
-      "SELECT i, 'q', 'n', convert_to(repeat('x', CASE i WHEN 3 THEN 17 ELSE 9 END << 20), "
-      "'UTF8'), "
-      "now(), 0, 3 FROM generate_series(1, 3) AS i;"
-      "INSERT INTO dead_tasks (id, queue, name, payload, headers, run_at, priority, attempt, "
-      "                        max_attempts, errors, created_at) "
-      "SELECT id + 3, queue, name, payload, '{}', now(), 0, 3, 3, '[]', now() FROM tasks");
-  using Step = absl::StatusOr<db::QueueRepository::Purged> (db::QueueRepository::*)(
-      const db::QueueRepository::PurgeParams&, absl::Time);
-  for (const Step step : {&db::QueueRepository::Purge, &db::QueueRepository::PurgeDead}) {
-    std::vector<std::int64_t> counts;
-    db::QueueRepository::PurgeParams params = {.name = "q", .up_to = 6, .max_tasks = 10};
-    do {
-      const auto purged = (queues_.*step)(params, Deadline());
-      ASSERT_THAT(purged, IsOk());
-      counts.push_back(purged->count);
-      params.after = purged->last_id;
-    } while (params.after != 0);
-    EXPECT_THAT(counts, ElementsAre(1, 1, 1));
-  }
-  EXPECT_EQ(database_.Sql("SELECT count(*) FROM all_tasks WHERE state <> 'cancelled'"), "0");
 }
 
 TEST_F(QueueRepositoryTest, APurgeOfDeadTasksLeavesAloneWhatIsDrivenAgainMeanwhile) {

@@ -139,9 +139,14 @@ TEST_F(ScheduleFiringTest, AZoneThatIsNotKnownHereKeepsNoOtherScheduleFromFiring
   LieDown(lost, absl::Hours(1));
   LieDown(other, absl::Hours(1));
   const auto fired = Fire();
-  EXPECT_EQ(fired.stuck, 1);
+  EXPECT_THAT(fired.stuck, ElementsAre(lost.id));
   EXPECT_EQ(fired.moved, 1);
   EXPECT_THAT(fired.tasks, SizeIs(1));
+  // Whoever cannot fire it looks for others.
+  LieDown(other, absl::Hours(1));
+  EXPECT_THAT(schedules_.FindDue({1, {lost.id}}, Deadline()), IsOkAndHolds(ElementsAre(other.id)));
+  EXPECT_GT(schedules_.FindNextFiring({lost.id, other.id}, Deadline())->due_in,
+            absl::ZeroDuration());
 }
 
 TEST_F(ScheduleFiringTest, FollowsZonesWhoseRulesHaveChanged) {

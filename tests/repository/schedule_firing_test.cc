@@ -65,7 +65,7 @@ TEST_F(ScheduleFiringTest, AFiringMakesATaskOfTheTemplate) {
 TEST_F(ScheduleFiringTest, NothingFiresBeforeItsTime) {
   CreateSchedule(Hourly());
   EXPECT_EQ(Fire().moved, 0);
-  const auto next = schedules_.FindNextFiring(Deadline());
+  const auto next = schedules_.FindNextFiring({}, Deadline());
   ASSERT_THAT(next, IsOk());
   EXPECT_GT(next->due_in, absl::Minutes(20));
   EXPECT_LE(next->due_in, absl::Minutes(31));
@@ -81,7 +81,7 @@ TEST_F(ScheduleFiringTest, ThreadsMakeEachFiringOnce) {
   std::atomic<std::size_t> tasks{0};
   RunThreads(8, [&](int /*thread*/) {
     for (int round = 0; round < 10; ++round) {
-      const auto fired = schedules_.FireDue(3, Deadline());
+      const auto fired = TryFire(3);
       EXPECT_THAT(fired, IsOk());
       if (fired.ok()) tasks += fired->tasks.size();
     }
@@ -154,7 +154,7 @@ TEST_F(ScheduleFiringTest, ABufferedFiringComesWhenTheTaskHasEnded) {
   EXPECT_THAT(Fire().tasks, IsEmpty());
   const absl::Time waiting = Firing(schedule, 0);
   EXPECT_EQ(GetSchedule(schedule.id).buffered_fire_time, waiting);
-  EXPECT_TRUE(schedules_.FindNextFiring(Deadline())->buffering);
+  EXPECT_TRUE(schedules_.FindNextFiring({}, Deadline())->buffering);
   EXPECT_EQ(Fire().moved, 0);
   EXPECT_THAT(Ack({claimed.tasks.at(0).id, claimed.token}), IsOk());
   EXPECT_THAT(Fire().tasks, SizeIs(1));
@@ -163,7 +163,7 @@ TEST_F(ScheduleFiringTest, ABufferedFiringComesWhenTheTaskHasEnded) {
   EXPECT_EQ(after.counters.buffered, 1);
   EXPECT_EQ(after.counters.fired, 2);
   EXPECT_EQ(after.last_fire_time, waiting);
-  EXPECT_FALSE(schedules_.FindNextFiring(Deadline())->buffering);
+  EXPECT_FALSE(schedules_.FindNextFiring({}, Deadline())->buffering);
   EXPECT_THAT(FireTimes(schedule), ElementsAre(waiting - absl::Hours(1), waiting));
 }
 

@@ -203,7 +203,7 @@ TEST_F(ScheduleRepositoryTest, APausedScheduleDoesNotFireAndCountsWhatItMisses) 
 
   LieDown(schedule, absl::Hours(4));
   EXPECT_EQ(Fire().moved, 0);
-  EXPECT_EQ(schedules_.FindNextFiring(Deadline())->due_in, absl::InfiniteDuration());
+  EXPECT_EQ(schedules_.FindNextFiring({}, Deadline())->due_in, absl::InfiniteDuration());
   const auto resumed = schedules_.Resume(schedule.id, Deadline());
   ASSERT_THAT(resumed, IsOk());
   EXPECT_FALSE(resumed->paused_at);

@@ -192,8 +192,8 @@ TEST_F(TaskListPlanTest, APageDeepInTheListCostsNoMoreThanTheFirst) {
 TEST_F(TaskListPlanTest, TheSearchForExpiredLeasesReadsOnlyWhatRuns) {
   for (const char* mode : {"force_generic_plan", "force_custom_plan"}) {
     SCOPED_TRACE(mode);
-    const std::vector<json> nodes =
-        Explain(mode, db::sql::task::LockExpiredLeases, {{"max_tasks", "10"}});
+    const std::vector<json> nodes = Explain(mode, db::sql::task::LockExpiredLeases,
+                                            {{"max_tasks", "10"}, {"max_bytes", "1000000"}});
     EXPECT_EQ(RowsOf(nodes[0]), 10);
     EXPECT_LT(nodes[0].value("Shared Hit Blocks", 0) + nodes[0].value("Shared Read Blocks", 0),
               kMostBlocks)

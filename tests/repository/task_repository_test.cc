@@ -274,10 +274,10 @@ TEST_F(TaskRepositoryTest, DropsWhatHasBeenDeadForTooLongTheFirstFirst) {
   const auto left = [&] {
     return database_.Sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM dead_tasks");
   };
-  EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(true));
+  EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(5));
   EXPECT_EQ(left(), "6 7 8 9");
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(false));
+  for (const int dropped : {2, 0}) {
+    EXPECT_THAT(tasks_.DropDead(3, 5, Deadline()), IsOkAndHolds(dropped));
     EXPECT_EQ(left(), "8 9");
   }
   EXPECT_EQ(

@@ -31,6 +31,7 @@
 #include "services/scheduler/scheduler_service.h"
 #include "services/scheduler/ticker.h"
 #include "services/scheduler/worker_service.h"
+#include "services/scheduler/zone_follower.h"
 #include "tests/service/parked.h"
 #include "tests/support/temp_database.h"
 
@@ -52,7 +53,7 @@ class SchedulerProcess {
       : dsn_(database.dsn()),
         pool_(database.dsn(), PoolOptions()),
         dispatcher_(tasks_, db::TaskClaimer(dsn_), looks.at_tasks),
-        ticker_({schedule_repository_, tasks_, dispatcher_, looks.at_schedules}),
+        ticker_({schedule_repository_, dispatcher_, looks.at_schedules}),
         end_watch_(tasks_, {looks.at_ends, [this] { ticker_.TasksEnded(); }}),
         listener_(Listen(database)) {
     grpc::ServerBuilder builder;
@@ -83,7 +84,7 @@ class SchedulerProcess {
  private:
   static db::PoolOptions PoolOptions() {
     db::PoolOptions options;
-    options.size = 8;
+    options.size = 9;
     return options;
   }
   std::unique_ptr<db::Listener> Listen(const TempDatabase& database) {
@@ -104,6 +105,7 @@ class SchedulerProcess {
   scheduler::Dispatcher dispatcher_;
   db::ScheduleRepository schedule_repository_{pool_};
   scheduler::Ticker ticker_;
+  scheduler::ZoneFollower zone_follower_{{schedule_repository_, tasks_, dispatcher_}};
   scheduler::EndWatch end_watch_;
   db::TaskCreator creator_{dsn_, {}};
   db::KeyedTaskCreator keyed_creator_{pool_};

@@ -255,6 +255,21 @@ class ZoneTest(ScheduleCase):
         harness.poll("the schedule to move", lambda: self.get(
             schedule, moved).next_fire_time.seconds == schedule.next_fire_time.seconds - HOUR)
 
+    def test_schedules_do_not_wait_until_all_have_followed_the_zone(self):
+        before, after = self.zone_directory(1), self.zone_directory(2)
+        server = self.start("schedulerd", env=before)
+        task = server.tasks.CreateTask(queue=self.queue, name="x", local_time={
+            "date_time": "2090-01-01T00:00:00", "time_zone": "Test/Moving"})
+        schedule = self.create(server, spec=EVERY_SECOND, overlap_policy=ALLOW)
+        server.stop()
+        with self.database.locked("tasks", task.id):
+            fired = len(self.firings(schedule))
+            moved = self.start("schedulerd", env=after)
+            harness.poll("it to be looked at", self.database.blocked_statements)
+            harness.poll("firings", lambda: len(self.firings(schedule)) > fired + 3)
+        harness.poll("the task to move", lambda: moved.tasks.GetTask(
+            task_id=task.id).run_time.seconds == task.run_time.seconds - HOUR)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -165,6 +165,51 @@ TEST(FindDueFiringsTest, AScheduleComesToItsEnd) {
   EXPECT_EQ(due.next, std::nullopt);
 }
 
+TEST(FirstOfLateTest, ACatchUpInStepsIsTheSameAsInOne) {
+  const Schedule schedule = EveryMinute(MisfirePolicy::kAll, 10);
+  for (const absl::Duration after : {absl::ZeroDuration(), absl::Seconds(30)}) {
+    const DueFirings whole = Due(schedule, kNoon + after);
+    for (std::int64_t limit = 1; limit <= 5; ++limit) {
+      Schedule step = schedule;
+      std::vector<absl::Time> times;
+      std::int64_t missed = 0;
+      for (bool more = true; more;) {
+        DueFirings due = Due(step, kNoon + after);
+        if (due.late > 0) due = FirstOfLate(due, limit);
+        EXPECT_LE(due.late, limit);
+        times.insert(times.end(), due.times.begin(), due.times.end());
+        missed += due.missed;
+        more = due.until.has_value();
+        if (more) {
+          EXPECT_EQ(due.until, times.back());
+          EXPECT_GT(*due.next, *due.until);
+          step.considered_until = *due.until;
+        } else {
+          EXPECT_EQ(due.next, whole.next);
+        }
+      }
+      EXPECT_EQ(times, whole.times);
+      EXPECT_EQ(missed, whole.missed);
+    }
+  }
+}
+
+TEST(FirstOfLateTest, ThoseInTimeStayTogether) {
+  Schedule schedule = EveryMinute(MisfirePolicy::kAll, 10);
+  schedule.spec.interval = absl::Seconds(1);
+  const DueFirings due = Due(schedule, kNoon);
+  ASSERT_EQ(due.late, 3);
+  const DueFirings first = FirstOfLate(due, 5);
+  EXPECT_EQ(first.times.size(), 3);
+  EXPECT_EQ(first.until, kNoon - absl::Seconds(10));
+  EXPECT_EQ(first.next, kNoon - absl::Seconds(9));
+  schedule.considered_until = *first.until;
+  const DueFirings second = Due(schedule, kNoon);
+  EXPECT_EQ(second.late, 0);
+  EXPECT_EQ(second.times.size(), 10);
+  EXPECT_EQ(second.missed, 0);
+}
+
 struct OverlapCase {
   const char* name;
   OverlapPolicy policy;

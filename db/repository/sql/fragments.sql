@@ -21,29 +21,17 @@ FROM (
 WHERE t.position = 1 OR t.total <= :max_bytes::bigint
 ORDER BY t.place DESC, t.id DESC
 
--- fragment: RemoveDoomed
--- After `doomed`: removes dead tasks, and counts that. What is left of them is their dedupe keys, which the
--- reaper removes as those of all tasks that are no more.
-{CutDoomed}, removed AS (
-  DELETE FROM dead_tasks AS d WHERE d.id = ANY(ARRAY(SELECT cut.id FROM cut)) RETURNING d.id, d.queue
+-- fragment: RemoveDead
+-- After `candidate`, dead tasks: removes them, and counts that. What is left of them is their dedupe keys, which
+-- the reaper removes as those of all tasks that are no more.
+removed AS (
+  DELETE FROM dead_tasks AS d WHERE d.id = ANY (ARRAY({CutToBytes})) RETURNING d.id, d.queue
 ), counted AS (
   INSERT INTO queue_counters AS c (queue, backend, dead)
   SELECT queue, pg_backend_pid(), -count(*) FROM removed GROUP BY queue ORDER BY queue
   {AddCounts}
 )
-SELECT r.id, (SELECT count(*) FROM doomed) AS found FROM removed AS r
-
--- fragment: CutDoomed
--- Of `doomed`, as many as weigh no more than :max_bytes, but one.
-cut AS (
-  SELECT c.id
-  FROM (
-    SELECT d.id, row_number() OVER w AS position, sum(d.bytes) OVER w AS total
-    FROM doomed AS d
-    WINDOW w AS (ORDER BY d.id)
-  ) AS c
-  WHERE c.position = 1 OR c.total <= :max_bytes::bigint
-)
+SELECT r.id FROM removed AS r
 
 -- fragment: DiedBy
 -- Any time without one.
@@ -116,6 +104,22 @@ updated_at = now()
 octet_length(t.payload) + octet_length(t.name) + 512
   + CASE WHEN pg_column_size(t.headers) < 16 THEN 0 ELSE octet_length(t.headers::text) END
   + CASE WHEN pg_column_size(t.errors) < 16 THEN 0 ELSE 2 * octet_length(t.errors::text) END
+
+-- fragment: MovedBytes
+-- About as much of tasks AS t, or dead_tasks, as there is to be written when one of them goes to another table.
+-- No payload is read for it.
+octet_length(t.payload) + pg_column_size(t.headers) + pg_column_size(t.errors) + 512
+
+-- fragment: CutToBytes
+-- Of candidate (id, bytes), in its order, as many as weigh no more than max_bytes together, but the first in
+-- any case.
+SELECT weighed.id
+FROM (
+  SELECT c.id, row_number() OVER w AS position, sum(c.bytes) OVER w AS total
+  FROM candidate AS c
+  WINDOW w AS (ROWS UNBOUNDED PRECEDING)
+) AS weighed
+WHERE weighed.position = 1 OR weighed.total <= :max_bytes::bigint
 
 -- fragment: AddCounts
 -- At the end of an INSERT INTO queue_counters AS c, in the order of the queues. Every connection has rows of

@@ -113,18 +113,17 @@ SELECT last_value AS id FROM task_id_seq;
 
 -- name: PurgeTasks
 -- The first of those that are left; so that a step is over soon, no more than weigh :max_bytes, but one.
--- `found`: how many there were before that.
-WITH doomed AS MATERIALIZED (
-  SELECT t.id, octet_length(t.payload) AS bytes
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, {MovedBytes} AS bytes
   FROM tasks AS t
   WHERE (t.queue, t.id) >= (:queue::text, :after::bigint + 1)
     AND (t.queue, t.id) <= (:queue::text, :up_to::bigint) AND t.state || '' = 'pending'
   ORDER BY t.queue, t.id
   LIMIT :max_tasks::int
   FOR UPDATE
-), {CutDoomed}, ended AS (
+), ended AS (
   DELETE FROM tasks AS t
-  WHERE t.id = ANY(ARRAY(SELECT cut.id FROM cut)) AND t.state || '' = 'pending'
+  WHERE t.id = ANY (ARRAY({CutToBytes})) AND t.state || '' = 'pending'
   RETURNING t.*
 ), counted AS (
   INSERT INTO queue_counters AS c (queue, backend, pending, cancelled)
@@ -134,19 +133,19 @@ WITH doomed AS MATERIALIZED (
 INSERT INTO task_history (state, errors, {TaskColumns})
 SELECT 'cancelled', errors, {TaskColumns}
 FROM ended
-RETURNING id, (SELECT count(*) FROM doomed) AS found;
+RETURNING id;
 
 -- name: PurgeDeadTasks
 -- The same for dead ones, which are gone for good.
-WITH doomed AS MATERIALIZED (
-  SELECT d.id, octet_length(d.payload) AS bytes
-  FROM dead_tasks AS d
-  WHERE (d.queue, d.id) >= (:queue::text, :after::bigint + 1)
-    AND (d.queue, d.id) <= (:queue::text, :up_to::bigint)
-  ORDER BY d.queue, d.id
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, {MovedBytes} AS bytes
+  FROM dead_tasks AS t
+  WHERE (t.queue, t.id) >= (:queue::text, :after::bigint + 1)
+    AND (t.queue, t.id) <= (:queue::text, :up_to::bigint)
+  ORDER BY t.queue, t.id
   LIMIT :max_tasks::int
   FOR UPDATE
-), {RemoveDoomed};
+), {RemoveDead};
 
 -- name: UnblockTasks
 -- What a claim that honours a limit by key has blocked, nobody would look at when there is no such limit.

@@ -194,28 +194,36 @@ WHERE t.id = ANY(:ids::bigint[]) AND t.state || '' = 'running';
 
 -- name: LockExpiredLeases
 -- For EndAttempts, in the same transaction: the attempt stays counted, for a task that kills its workers
--- must come to an end. All that run are looked at, in an index that holds no others; asked for the first
--- ids at once, a plan could walk the primary key past all that are pending.
+-- must come to an end. What has come to it moves, and weighs. All that run are looked at, in an index that
+-- holds no others; asked for the first ids at once, a plan could walk the primary key past all that are
+-- pending.
 WITH expired AS MATERIALIZED (
   SELECT t.id FROM tasks AS t WHERE t.state = 'running' AND t.lease_until < now()
+), candidate AS MATERIALIZED (
+  SELECT t.id, t.lease_token, t.deadline_at,
+         CASE WHEN t.cancel_requested OR t.attempt >= t.max_attempts THEN {MovedBytes} ELSE 0 END AS bytes
+  FROM tasks AS t
+  WHERE t.id = ANY(ARRAY(SELECT e.id FROM expired AS e ORDER BY e.id LIMIT :max_tasks::int))
+    AND t.state || '' = 'running' AND t.lease_until < now()
+  ORDER BY t.id
+  FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT t.id, t.lease_token::text AS lease_token, coalesce((t.deadline_at <= now())::int, 0) AS timed_out
-FROM tasks AS t
-WHERE t.id = ANY(ARRAY(SELECT e.id FROM expired AS e ORDER BY e.id LIMIT :max_tasks::int))
-  AND t.state || '' = 'running' AND t.lease_until < now()
-ORDER BY t.id
-FOR NO KEY UPDATE SKIP LOCKED;
+SELECT l.id, l.lease_token::text AS lease_token, coalesce((l.deadline_at <= now())::int, 0) AS timed_out
+FROM candidate AS l
+WHERE l.id IN ({CutToBytes});
 
 -- name: ExpireTasks
-WITH expired AS MATERIALIZED (
-  SELECT t.id, t.state
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, {MovedBytes} AS bytes
   FROM tasks AS t
   WHERE t.state = 'pending' AND t.expires_at <= now()
   ORDER BY t.expires_at
   LIMIT :max_tasks::int
   FOR NO KEY UPDATE SKIP LOCKED
 ), ended AS (
-  DELETE FROM tasks AS t USING expired WHERE t.id = expired.id AND t.state = expired.state RETURNING t.*
+  DELETE FROM tasks AS t
+  WHERE t.id = ANY (ARRAY({CutToBytes})) AND t.state || '' = 'pending'
+  RETURNING t.*
 ), counted AS (
   INSERT INTO queue_counters AS c (queue, backend, pending, expired)
   SELECT queue, pg_backend_pid(), -count(*), count(*) FROM ended GROUP BY queue ORDER BY queue
@@ -227,40 +235,59 @@ FROM ended
 RETURNING id;
 
 -- name: LockDeadTasks
--- Those of a queue that were created first.
-SELECT d.id
-FROM dead_tasks AS d
-WHERE (d.queue, d.id) >= (:queue::text, 1) AND d.queue <= :queue::text
-ORDER BY d.queue, d.id
-LIMIT :max_tasks::int
-FOR UPDATE SKIP LOCKED;
+-- Those of a queue that were created first, but for those of whose firings there are other tasks by now. Each
+-- is looked up, in a unique index: a join might walk all tasks.
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, {MovedBytes} AS bytes
+  FROM dead_tasks AS t
+  WHERE (t.queue, t.id) >= (:queue::text, 1) AND t.queue <= :queue::text
+    AND (SELECT o.id FROM tasks AS o
+         WHERE o.schedule_id = t.schedule_id AND o.fire_at = t.fire_at) IS NULL
+  ORDER BY t.queue, t.id
+  LIMIT :max_tasks::int
+  FOR UPDATE OF t SKIP LOCKED
+)
+{CutToBytes};
 
 -- name: RedriveTasks
--- With all their attempts before them; what has been tried stays in their errors.
-WITH revived AS (
-  DELETE FROM dead_tasks AS d WHERE d.id = ANY(:ids::bigint[]) RETURNING d.*
+-- With all their attempts before them; what has been tried stays in their errors. One of whose firing there
+-- is another task by now stays as it is.
+WITH dead AS MATERIALIZED (
+  SELECT d.* FROM dead_tasks AS d WHERE d.id = ANY(:ids::bigint[]) ORDER BY d.id FOR UPDATE
+), revived AS (
+  INSERT INTO tasks (errors, id, queue, name, payload, headers, run_at, priority, max_attempts, options,
+                     concurrency_key, schedule_id, fire_at, created_at)
+  SELECT errors, id, queue, name, payload, headers, now(), priority, max_attempts, options,
+         concurrency_key, schedule_id, fire_at, created_at
+  FROM dead
+  ON CONFLICT (schedule_id, fire_at) WHERE schedule_id IS NOT NULL DO NOTHING
+  RETURNING id, queue
+), gone AS (
+  DELETE FROM dead_tasks AS d USING revived AS r WHERE d.id = r.id RETURNING d.queue
 ), counted AS (
   INSERT INTO queue_counters AS c (queue, backend, dead)
-  SELECT queue, pg_backend_pid(), -count(*) FROM revived GROUP BY queue ORDER BY queue
+  SELECT queue, pg_backend_pid(), -count(*) FROM gone GROUP BY queue ORDER BY queue
   {AddCounts}
 )
-INSERT INTO tasks (errors, id, queue, name, payload, headers, run_at, priority, max_attempts, options,
-                   concurrency_key, schedule_id, fire_at, created_at)
-SELECT errors, id, queue, name, payload, headers, now(), priority, max_attempts, options,
-       concurrency_key, schedule_id, fire_at, created_at
-FROM revived
-RETURNING id, queue;
+SELECT id, queue FROM revived;
+
+-- name: FindOtherOfFiring
+-- The live task that has the firing of a dead one.
+SELECT t.id
+FROM dead_tasks AS d
+JOIN tasks AS t ON t.schedule_id = d.schedule_id AND t.fire_at = d.fire_at
+WHERE d.id = :id::bigint;
 
 -- name: DropDeadTasks
 -- As PurgeDeadTasks, of all queues.
-WITH doomed AS MATERIALIZED (
-  SELECT d.id, octet_length(d.payload) AS bytes
-  FROM dead_tasks AS d
-  WHERE d.died_at <= now() - :days::int * interval '1 day'
-  ORDER BY d.died_at, d.id
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, {MovedBytes} AS bytes
+  FROM dead_tasks AS t
+  WHERE t.died_at <= now() - :days::int * interval '1 day'
+  ORDER BY t.died_at, t.id
   LIMIT :max_tasks::int
   FOR UPDATE SKIP LOCKED
-), {RemoveDoomed};
+), {RemoveDead};
 
 -- name: ExtendTaskHistory
 -- So that what ends always finds its day's partition.

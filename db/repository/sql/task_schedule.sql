@@ -98,28 +98,53 @@ WHERE id = :id::bigint AND paused_at IS NOT NULL;
 DELETE FROM schedules WHERE id = :id::bigint;
 
 -- name: NextFiring
--- In how long the next schedule fires, and whether a firing waits for the end of a task.
-SELECT (extract(epoch FROM (SELECT min(s.next_fire_at) FROM schedules AS s WHERE s.paused_at IS NULL)
+-- In how long the next schedule fires, but for `except`, and whether a firing waits for the end of a task.
+SELECT (extract(epoch FROM (SELECT min(s.next_fire_at) FROM schedules AS s
+                            WHERE s.paused_at IS NULL AND s.id <> ALL(:except::bigint[]))
                            - now()) * 1000000)::bigint AS due_in,
        EXISTS (SELECT FROM schedules AS s WHERE s.buffered_fire_at IS NOT NULL)::int AS buffering;
 
+-- name: FindDueSchedules
+-- Those that fire, and those whose waiting firing has its way free, but for `except`. However many have to
+-- catch up, they keep none of those waiting that are in time; of themselves the one goes first that is
+-- furthest behind.
+SELECT due.id
+FROM (
+  (SELECT s.id, 1 AS turn, s.next_fire_at AS fire_at
+   FROM schedules AS s
+   WHERE s.paused_at IS NULL AND s.next_fire_at <= now()
+     AND s.next_fire_at > now() - :grace_us::bigint * interval '1 microsecond'
+     AND s.id <> ALL(:except::bigint[])
+   ORDER BY s.next_fire_at
+   LIMIT :max_schedules::int)
+  UNION ALL
+  (SELECT s.id, 1, s.buffered_fire_at
+   FROM schedules AS s
+   WHERE s.buffered_fire_at IS NOT NULL AND s.id <> ALL(:except::bigint[])
+     AND NOT EXISTS (SELECT FROM tasks AS t WHERE t.schedule_id = s.id)
+   LIMIT :max_schedules::int)
+  UNION ALL
+  (SELECT s.id, 2, s.next_fire_at
+   FROM schedules AS s
+   WHERE s.paused_at IS NULL
+     AND s.next_fire_at <= now() - :grace_us::bigint * interval '1 microsecond'
+     AND s.id <> ALL(:except::bigint[])
+   ORDER BY s.next_fire_at
+   LIMIT :max_schedules::int)
+) AS due
+GROUP BY due.id
+ORDER BY min(due.turn), min(due.fire_at);
+
 -- name: LockDueSchedules
--- Those that fire, and those whose waiting firing has its way free. What another process has its hands
--- on is passed over.
-SELECT {ScheduleTiming}
+-- Of these, those that still are what FindDueSchedules looks for. What another process has its hands on is
+-- passed over.
+SELECT (octet_length(s.payload) + octet_length(s.headers::text) + 1024)::bigint AS task_bytes,
+       {ScheduleTiming}
 FROM schedules AS s
-WHERE s.paused_at IS NULL
-  AND s.id IN (
-    (SELECT d.id FROM schedules AS d
-     WHERE d.paused_at IS NULL AND d.next_fire_at <= now()
-     ORDER BY d.next_fire_at
-     LIMIT :max_schedules::int)
-    UNION ALL
-    (SELECT b.id FROM schedules AS b
-     WHERE b.buffered_fire_at IS NOT NULL
-       AND NOT EXISTS (SELECT FROM tasks AS t WHERE t.schedule_id = b.id)
-     LIMIT :max_schedules::int)
-  )
+WHERE s.id = ANY(:ids::bigint[]) AND s.paused_at IS NULL
+  AND (s.next_fire_at <= now()
+       OR s.buffered_fire_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM tasks AS t WHERE t.schedule_id = s.id))
 ORDER BY s.id
 FOR NO KEY UPDATE SKIP LOCKED;
 
@@ -129,11 +154,22 @@ FROM tasks AS t
 WHERE t.schedule_id = ANY(:ids::bigint[]);
 
 -- name: LockTasksOfSchedules
-SELECT t.id
+-- Those that are to be cancelled, as many as fit into a transaction.
+WITH candidate AS MATERIALIZED (
+  SELECT t.id, CASE t.state WHEN 'pending' THEN {MovedBytes} ELSE 0 END AS bytes
+  FROM tasks AS t
+  WHERE t.schedule_id = ANY(:ids::bigint[]) AND NOT t.cancel_requested
+  ORDER BY t.id
+  LIMIT :max_tasks::int
+  FOR NO KEY UPDATE
+)
+{CutToBytes};
+
+-- name: FindSchedulesToCancel
+-- Whose tasks have not all been cancelled.
+SELECT DISTINCT t.schedule_id AS id
 FROM tasks AS t
-WHERE t.schedule_id = ANY(:ids::bigint[])
-ORDER BY t.id
-FOR NO KEY UPDATE;
+WHERE t.schedule_id = ANY(:ids::bigint[]) AND NOT t.cancel_requested;
 
 -- name: CancelTasks
 -- Locked ones: those that are pending.
@@ -183,10 +219,11 @@ ON CONFLICT (schedule_id, fire_at) WHERE schedule_id IS NOT NULL DO NOTHING
 RETURNING id, queue, schedule_id, (extract(epoch FROM run_at - now()) * 1000000)::bigint AS due_in;
 
 -- name: AdvanceSchedules
--- Locked ones. A time of 0 is none. The clock of a transaction is that of its beginning, so that another
--- one may have gone further.
+-- Locked ones. A time of 0 is none; those that are not dealt with up to now have another one. The clock of a
+-- transaction is that of its beginning, so that another one may have gone further.
 UPDATE schedules AS s
-SET considered_until = greatest(s.considered_until, now()),
+SET considered_until = greatest(s.considered_until,
+      coalesce('epoch'::timestamptz + nullif(a.until_us, 0) * interval '1 microsecond', now())),
     next_fire_at = 'epoch'::timestamptz + nullif(a.next_us, 0) * interval '1 microsecond',
     buffered_fire_at = 'epoch'::timestamptz + nullif(a.buffered_us, 0) * interval '1 microsecond',
     last_fire_at = coalesce('epoch'::timestamptz
@@ -194,10 +231,11 @@ SET considered_until = greatest(s.considered_until, now()),
     last_task_id = coalesce(nullif(a.last_task_id, 0), s.last_task_id),
     fired = s.fired + a.fired, missed = s.missed + a.missed,
     overlapped = s.overlapped + a.overlapped, buffered = s.buffered + a.buffered
-FROM unnest(:ids::bigint[], :next_us::bigint[], :buffered_us::bigint[], :last_fire_us::bigint[],
-            :last_task_ids::bigint[], :fired::bigint[], :missed::bigint[], :overlapped::bigint[],
-            :buffered::bigint[])
-       AS a(id, next_us, buffered_us, last_fire_us, last_task_id, fired, missed, overlapped, buffered)
+FROM unnest(:ids::bigint[], :until_us::bigint[], :next_us::bigint[], :buffered_us::bigint[],
+            :last_fire_us::bigint[], :last_task_ids::bigint[], :fired::bigint[], :missed::bigint[],
+            :overlapped::bigint[], :buffered::bigint[])
+       AS a(id, until_us, next_us, buffered_us, last_fire_us, last_task_id, fired, missed, overlapped,
+            buffered)
 WHERE s.id = a.id AND s.paused_at IS NULL;
 
 -- name: FreeFireTime
