@@ -5,11 +5,13 @@
 // TSan intercepts, and the annotations let clang's -Wthread-safety check the same code.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace parley {
 
@@ -49,12 +51,14 @@ class CondVar {
     lock.release();
   }
 
-  // Returns when notified, or at `deadline`, whichever comes first. absl::InfiniteFuture() waits
-  // for a notification only.
+  // Returns when notified, or at `deadline` by SteadyNow(), whichever comes first.
+  // absl::InfiniteFuture() waits for a notification only.
   void WaitUntil(Mutex& mutex, absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     if (deadline == absl::InfiniteFuture()) return Wait(mutex);
+    // A wait of years would overflow the clock's own count.
+    const absl::Duration left = std::min(deadline - SteadyNow(), absl::Hours(1));
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    condition_.wait_until(lock, absl::ToChronoTime(deadline));
+    condition_.wait_for(lock, absl::ToChronoNanoseconds(left));
     lock.release();
   }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/core/db_error.h"
@@ -250,10 +251,10 @@ absl::Status HotConnection::WaitForInput(absl::Time deadline) {
   if (unsent < 0) return Lost();
   const short events = static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN);
   pollfd socket{PQsocket(conn()), events, 0};
-  const absl::Duration left = deadline - absl::Now();
+  const absl::Duration left = deadline - SteadyNow();
   const std::int64_t left_ms = std::clamp<std::int64_t>(absl::ToInt64Milliseconds(left), 0, 60'000);
   const int ready = poll(&socket, 1, static_cast<int>(left_ms));
-  if (ready == 0 && absl::Now() >= deadline) return Lost();  // the server has fallen silent
+  if (ready == 0 && SteadyNow() >= deadline) return Lost();  // the server has fallen silent
   if (ready > 0 && (socket.revents & (POLLIN | POLLERR | POLLHUP)) != 0) {
     if (PQconsumeInput(conn()) == 0) return Lost();
   }

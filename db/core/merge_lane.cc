@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/core/db_error.h"
@@ -70,7 +70,7 @@ void MergeLane::Submit(std::unique_ptr<MergeOp> op) {
 
 bool MergeLane::Gather(Ops& batch) {
   MutexLock lock(mutex_);
-  while (queue_.empty() && !stopping_ && absl::Now() < try_parked_at_) {
+  while (queue_.empty() && !stopping_ && SteadyNow() < try_parked_at_) {
     ready_.WaitUntil(mutex_, try_parked_at_);
   }
   std::size_t rows = 0;
@@ -89,7 +89,7 @@ void MergeLane::RunThread() {
     Ops batch;
     if (!Gather(batch)) break;
     RunBatch(std::move(batch));
-    if (absl::Now() >= try_parked_at_) TryParked();
+    if (SteadyNow() >= try_parked_at_) TryParked();
   }
   for (std::unique_ptr<MergeOp>& op : parked_) {
     op->Fail(op->in_doubt ? LostCommit(OnLostCommit::kSafeToRetry)
@@ -172,7 +172,7 @@ MergeLane::Attempt MergeLane::TryBatch(Ops& batch, bool now_or_never) {
 }
 
 void MergeLane::FailExpired(Ops& batch) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::erase_if(batch, [now](const std::unique_ptr<MergeOp>& op) {
     if (op->deadline > now && !op->IsAbandoned()) return false;
     op->Fail(Expired(*op));
@@ -199,7 +199,7 @@ void MergeLane::Park(std::unique_ptr<MergeOp> op) {
     waiting_ += op->weight;
   }
   parked_.push_back(std::move(op));
-  try_parked_at_ = std::min(try_parked_at_, absl::Now() + kParkedInterval);
+  try_parked_at_ = std::min(try_parked_at_, SteadyNow() + kParkedInterval);
 }
 
 void MergeLane::ParkBehindParked(Ops& batch) {

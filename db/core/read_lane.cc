@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/core/db_error.h"
@@ -54,7 +54,7 @@ void ReadLane::RunThread() {
   while (true) {
     std::vector<Read> batch = Gather();
     if (batch.empty()) return;
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     const auto alive = std::stable_partition(
         batch.begin(), batch.end(), [now](const Read& read) { return read.deadline > now; });
     for (auto read = alive; read != batch.end(); ++read) read->done(DeadlinePassed());
@@ -88,7 +88,7 @@ void ReadLane::RunBatch(Connection& connection, std::vector<Read> batch) {
   // died.
   const bool lost = IsConnectionLost(status);
   for (Read& read : batch) {
-    if (absl::Now() >= read.deadline) {
+    if (SteadyNow() >= read.deadline) {
       read.done(DeadlinePassed());
       continue;
     }

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace parley::db {
@@ -77,7 +78,7 @@ Session::~Session() {
 absl::Status Session::SetDeadline(absl::Time deadline) {
   std::int64_t timeout_ms = 0;  // PostgreSQL's word for none
   if (deadline != absl::InfiniteFuture()) {
-    const std::int64_t left_ms = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const std::int64_t left_ms = absl::ToInt64Milliseconds(deadline - SteadyNow());
     if (left_ms <= 0) {
       return Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
                    "the deadline passed before the database was asked");

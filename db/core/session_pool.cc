@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 
@@ -56,7 +57,7 @@ absl::StatusOr<SessionPool::Lease> SessionPool::Acquire(absl::Time deadline) {
 void SessionPool::Watch(Session& session, absl::Time deadline) {
   if (deadline == absl::InfiniteFuture()) return;
   // A server that works gives up its statements by itself, an eighth late at most.
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   const absl::Time overdue_at =
       deadline + kGrace + std::max(deadline - now, absl::ZeroDuration()) / 4;
   MutexLock lock(mutex_);
@@ -67,7 +68,7 @@ void SessionPool::Watch(Session& session, absl::Time deadline) {
 void SessionPool::BreakOverdue() {
   MutexLock lock(mutex_);
   while (!stopping_) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     absl::Time next = absl::InfiniteFuture();
     for (auto& [session, overdue_at] : overdue_at_) {
       if (overdue_at <= now) {
@@ -83,7 +84,7 @@ void SessionPool::BreakOverdue() {
 }
 
 bool SessionPool::Answers(Session& session) {
-  Watch(session, absl::Now());
+  Watch(session, SteadyNow());
   const bool answers = session.Ping().ok();
   MutexLock lock(mutex_);
   overdue_at_.erase(&session);
@@ -103,7 +104,7 @@ absl::Status SessionPool::WaitForSlot(absl::Time deadline) {
   }
   Waiter waiter;
   waiters_.push_back(&waiter);
-  while (!waiter.granted && absl::Now() < deadline) {
+  while (!waiter.granted && SteadyNow() < deadline) {
     waiter.granted_changed.WaitUntil(mutex_, deadline);
   }
   if (waiter.granted) return absl::OkStatus();
@@ -132,7 +133,7 @@ absl::StatusOr<SessionPool::Lease> SessionPool::TakeOrConnect() {
       idle = std::move(idle_.back());
       idle_.pop_back();
     }
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (now >= idle.expires || !idle.session->LooksAlive()) continue;
     if (now - idle.since > options_.ping_after_idle && !Answers(*idle.session)) continue;
     return Lease(this, std::move(idle.session), idle.expires);
@@ -143,7 +144,7 @@ absl::StatusOr<SessionPool::Lease> SessionPool::TakeOrConnect() {
 absl::StatusOr<SessionPool::Lease> SessionPool::Connect() {
   {
     MutexLock lock(mutex_);
-    if (const absl::Duration wait = retry_at_ - absl::Now(); wait > absl::ZeroDuration()) {
+    if (const absl::Duration wait = retry_at_ - SteadyNow(); wait > absl::ZeroDuration()) {
       return WithRetryDelay(StatusFromSqlState("", "connect"), wait);
     }
   }
@@ -151,13 +152,13 @@ absl::StatusOr<SessionPool::Lease> SessionPool::Connect() {
   MutexLock lock(mutex_);
   if (!session.ok()) {
     backoff_ = std::clamp(backoff_ * 2, options_.first_backoff, options_.max_backoff);
-    retry_at_ = absl::Now() + backoff_;
+    retry_at_ = SteadyNow() + backoff_;
     return session.status();
   }
   backoff_ = absl::ZeroDuration();
   retry_at_ = absl::InfinitePast();
   const double share = absl::Uniform(random_, 0.9, 1.0);
-  return Lease(this, *std::move(session), absl::Now() + share * options_.max_lifetime);
+  return Lease(this, *std::move(session), SteadyNow() + share * options_.max_lifetime);
 }
 
 void SessionPool::GiveBack(std::unique_ptr<Session> session, absl::Time expires) {
@@ -169,7 +170,7 @@ void SessionPool::GiveBack(std::unique_ptr<Session> session, absl::Time expires)
   }
   if (!usable) session.reset();
   MutexLock lock(mutex_);
-  if (usable) idle_.push_back({std::move(session), expires, absl::Now()});
+  if (usable) idle_.push_back({std::move(session), expires, SteadyNow()});
   FreeSlot();
 }
 

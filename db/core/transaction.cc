@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "absl/random/random.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 
@@ -27,7 +28,7 @@ Attempt RunAttempt(SessionPool& pool, absl::Time deadline,
   // The lease rolls back what is left open when it is given back.
   if (absl::Status begun = session.Command("BEGIN"); !begun.ok()) return {begun};
   if (absl::Status done = body(session); !done.ok()) return {done};
-  if (absl::Now() >= deadline) {
+  if (SteadyNow() >= deadline) {
     return {Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
                   "the deadline passed before the commit; nothing was written")};
   }
@@ -62,7 +63,7 @@ absl::Status RunTransactionImpl(SessionPool& pool, absl::Time deadline, OnLostCo
     }
     if (!IsRetryable(attempt.status)) return attempt.status;
     const absl::Duration pause = backoff * absl::Uniform(random, 0.5, 1.0);
-    if (absl::Now() + pause >= deadline) return attempt.status;
+    if (SteadyNow() + pause >= deadline) return attempt.status;
     std::this_thread::sleep_for(absl::ToChronoNanoseconds(pause));
     backoff = std::min(backoff * 2, kMaxBackoff);
   }

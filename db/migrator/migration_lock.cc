@@ -7,7 +7,7 @@
 #include "absl/random/random.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 
 namespace parley::db {
@@ -48,13 +48,13 @@ std::string DescribeHolder(Connection& connection) {
 
 absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
                                   const std::function<void(absl::string_view)>& report) {
-  const absl::Time deadline = absl::Now() + wait;
+  const absl::Time deadline = SteadyNow() + wait;
   absl::BitGen random;
   bool has_reported = false;
   for (absl::Duration poll = kFirstPoll;; poll = std::min(poll * 2, kLastPoll)) {
     PARLEY_ASSIGN_OR_RETURN(const bool is_ours, AskBool(connection, "pg_try_advisory_lock"));
     if (is_ours) return absl::OkStatus();
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) {
       return absl::DeadlineExceededError(absl::StrCat(
           "another migration of this database is running: ", DescribeHolder(connection),

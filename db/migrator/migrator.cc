@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/history.h"
@@ -105,11 +105,11 @@ class FileRunner {
     has_history_ = history.has_table;
     if (state.pending.empty()) options_.report("nothing left to do");
     for (const Migration* migration : state.pending) {
-      const absl::Time start = absl::Now();
+      const absl::Time start = SteadyNow();
       PARLEY_RETURN_IF_ERROR(ResetSession());
       PARLEY_RETURN_IF_ERROR(Apply(*migration));
       options_.report(absl::StrCat("applied ", migration->file_name, " in ",
-                                   absl::ToInt64Milliseconds(absl::Now() - start), " ms"));
+                                   absl::ToInt64Milliseconds(SteadyNow() - start), " ms"));
     }
     return absl::OkStatus();
   }

@@ -5,7 +5,7 @@
 
 #include "absl/random/random.h"
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/schema_check.h"
@@ -17,11 +17,11 @@ constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLastPause = absl::Seconds(1);
 
 absl::StatusOr<Connection> ConnectWithin(const Dsn& dsn, absl::Duration wait) {
-  const absl::Time deadline = absl::Now() + wait;
+  const absl::Time deadline = SteadyNow() + wait;
   absl::BitGen random;
   for (absl::Duration pause = kFirstPause;; pause = std::min(pause * 2, kLastPause)) {
     absl::StatusOr<Connection> connection = Connection::Open(dsn);
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (connection.ok() || left <= absl::ZeroDuration()) return connection;
     absl::SleepFor(std::min(left, pause * absl::Uniform(random, 0.5, 1.0)));
   }

@@ -5,7 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "db/core/transaction.h"
 #include "db/repository/statements.h"
 
@@ -48,13 +48,13 @@ void Notifier::Run() {
     bool last = false;
     {
       MutexLock lock(mutex_);
-      while (!stopping_ && (ids_.empty() || absl::Now() < next)) {
+      while (!stopping_ && (ids_.empty() || SteadyNow() < next)) {
         wake_.WaitUntil(mutex_, ids_.empty() ? absl::InfiniteFuture() : next);
       }
       last = stopping_;
       ids.swap(ids_);
     }
-    next = absl::Now() + kInterval;
+    next = SteadyNow() + kInterval;
     if (!ids.empty()) Send(ids);
     if (last) return;
   }
@@ -64,7 +64,7 @@ void Notifier::Send(const std::set<std::int64_t>& ids) {
   std::string payload = absl::StrJoin(ids, ",");
   if (payload.size() > kMaxPayload) payload.clear();
   // A lost notification costs others the time until they look, so it is not sent again.
-  RunOnce(pool_, absl::Now() + kPatience, [&](Session& session) {
+  RunOnce(pool_, SteadyNow() + kPatience, [&](Session& session) {
     return session.Execute(sql::event::NotifyIds, {{"channel", channel_}, {"payload", payload}})
         .status();
   }).IgnoreError();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "db/core/transaction.h"
 #include "db/repository/columns.h"
@@ -60,7 +60,7 @@ absl::StatusOr<Tended> RetentionRepository::Tend(std::int64_t chat_id, absl::Tim
   // Transactions of their own: removing takes its time, and nobody is to wait for the chat
   // meanwhile.
   absl::StatusOr<Tended> hidden = RunTransaction(
-      pool_, std::min(deadline, absl::Now() + kLockPatience), OnLostCommit::kSafeToRetry,
+      pool_, std::min(deadline, SteadyNow() + kLockPatience), OnLostCommit::kSafeToRetry,
       [&](Session& session) { return HideIn(session, chat_id); });
   if (absl::IsDeadlineExceeded(hidden.status())) return Tended::kByOthers;
   if (!hidden.ok() || *hidden != Tended::kPurged) return hidden;

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/core/db_error.h"
@@ -112,13 +112,13 @@ absl::StatusOr<HotResult> TaskClaimer::TryRun(const std::vector<HotStep>& steps,
 
 absl::StatusOr<HotResult> TaskClaimer::Run(const std::vector<HotStep>& steps, absl::Time deadline,
                                            bool repeatable) {
-  if (absl::Now() >= deadline) return DeadlinePassed();
+  if (SteadyNow() >= deadline) return DeadlinePassed();
   absl::StatusOr<HotResult> rows = TryRun(steps, deadline);
   // A connection that had died while nobody used it, or whose statements are stale, deserves a
   // second try; but not for what may have been done.
   const bool again = !rows.ok() && connection_ != nullptr && !connection_->usable() &&
                      (repeatable || connection_->refused());
-  if (again && absl::Now() < deadline) rows = TryRun(steps, deadline);
+  if (again && SteadyNow() < deadline) rows = TryRun(steps, deadline);
   return rows;
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 
 namespace parley::celery {
@@ -97,7 +97,7 @@ absl::Status RabbitBroker::Open(const std::string& queue) {
 absl::Status RabbitBroker::Ask(const std::string& queue) {
   PARLEY_RETURN_IF_ERROR(Judge(channel_->Probe()));
   PARLEY_RETURN_IF_ERROR(Judge(channel_->FindQueue(queue)));
-  used_at_ = absl::Now();
+  used_at_ = SteadyNow();
   return absl::OkStatus();
 }
 
@@ -111,7 +111,7 @@ absl::Status RabbitBroker::Judge(absl::Status status) {
 absl::Status RabbitBroker::Check(const std::string& queue) {
   if (channel_ == nullptr || !channel_->LooksAlive()) return Open(queue);
   PARLEY_RETURN_IF_ERROR(channel_->Ready());
-  if (absl::Now() < used_at_ + kFresh) return absl::OkStatus();
+  if (SteadyNow() < used_at_ + kFresh) return absl::OkStatus();
   const absl::Status status = Ask(queue);
   // Without a channel: it was too old.
   return channel_ == nullptr ? Open(queue) : status;
@@ -153,7 +153,7 @@ void RabbitBroker::PublishAll(const std::vector<Handoff>& handoffs,
   }
   if (status.ok()) status = AwaitConfirms(handoffs, std::move(published), outcomes);
   if (status.ok()) {
-    used_at_ = absl::Now();
+    used_at_ = SteadyNow();
     return;
   }
   status = Judge(std::move(status));
@@ -168,7 +168,7 @@ absl::Status RabbitBroker::AwaitConfirms(const std::vector<Handoff>& handoffs, P
                                          std::vector<HandoffOutcome>& outcomes) {
   std::map<std::string, std::size_t> by_id;
   for (const auto& [number, i] : waiting) by_id[handoffs[i].message.id] = i;
-  const absl::Time deadline = absl::Now() + kConfirmPatience;
+  const absl::Time deadline = SteadyNow() + kConfirmPatience;
   while (!waiting.empty()) {
     PARLEY_ASSIGN_OR_RETURN(const Verdict verdict, channel_->Next(deadline));
     if (verdict.kind == Verdict::Kind::kBlocked) continue;  // it may not last
@@ -214,7 +214,7 @@ absl::Status RabbitBroker::Revoke(const std::string& id) {
   PARLEY_RETURN_IF_ERROR(channel->Publish(kBroadcasts, "", properties, RevokeBody(id)));
   absl::StatusOr<Verdict> verdict;
   do {
-    verdict = channel->Next(absl::Now() + kConfirmPatience);
+    verdict = channel->Next(SteadyNow() + kConfirmPatience);
   } while (verdict.ok() && verdict->kind == Verdict::Kind::kReturned);
   PARLEY_RETURN_IF_ERROR(verdict.status());
   return channel->Ready();

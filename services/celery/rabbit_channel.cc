@@ -8,7 +8,7 @@
 #include <sys/time.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 
 namespace parley::celery {
@@ -161,7 +161,7 @@ absl::Status RabbitChannel::Probe() {
                          /*mandatory=*/0, /*immediate=*/0, &properties, amqp_empty_bytes);
   if (status != AMQP_STATUS_OK) return TroubleOf(status);
   const std::uint64_t number = ++published_;
-  const absl::Time deadline = absl::Now() + kPatienceToProbe;
+  const absl::Time deadline = SteadyNow() + kPatienceToProbe;
   while (true) {
     PARLEY_ASSIGN_OR_RETURN(const Verdict verdict, Next(deadline));
     if (verdict.kind == Verdict::Kind::kBlocked) return Ready();
@@ -200,7 +200,7 @@ absl::Status RabbitChannel::Publish(const std::string& exchange, const std::stri
 
 absl::StatusOr<RabbitChannel::Verdict> RabbitChannel::Next(absl::Time deadline) {
   while (true) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     timeval wait = absl::ToTimeval(left > absl::ZeroDuration() ? left : absl::ZeroDuration());
     amqp_frame_t frame;
     const int status = amqp_simple_wait_frame_noblock(connection_, &frame, &wait);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/clock.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
 #include "db/repository/chat_repository.h"
@@ -80,7 +81,7 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
-                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+                        .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
                         .on_drain = [&] { erasing.Drain(); }},
                        {&user_service, &chat_service},
                        {"parley.chat.v1.UserService", "parley.chat.v1.ChatService"})

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
@@ -17,7 +17,7 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(5);  // of one step
 
-absl::Time StepDeadline() { return absl::Now() + kPatience; }
+absl::Time StepDeadline() { return SteadyNow() + kPatience; }
 
 }  // namespace
 

@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/random_token.h"
 #include "base/status_macros.h"
 #include "base/text.h"
@@ -99,14 +99,14 @@ Worker::Claimed Worker::Look() {
     absl::StatusOr<Claimed> claimed = Claim();
     NoteOutcome(claimed.status());
     if (claimed.ok() && !claimed->tasks.empty()) return *std::move(claimed);
-    Sleep(claimed.ok() ? NextLook() : absl::Now(), hints_seen);
+    Sleep(claimed.ok() ? NextLook() : SteadyNow(), hints_seen);
   }
 }
 
 absl::StatusOr<Worker::Claimed> Worker::Claim() {
   Claimed claimed;
   claimed.token = NewRandomToken();
-  const absl::Time asked = absl::Now();
+  const absl::Time asked = SteadyNow();
   claimed.until = asked + options_.lease;
   PARLEY_ASSIGN_OR_RETURN(claimed.tasks, claimer_.Claim({.queues = {options_.queue},
                                                          .max_tasks = 1,
@@ -117,9 +117,9 @@ absl::StatusOr<Worker::Claimed> Worker::Claim() {
 }
 
 absl::Time Worker::NextLook() {
-  const auto next = claimer_.FindNextDue({options_.queue}, absl::Now() + kDatabasePatience);
+  const auto next = claimer_.FindNextDue({options_.queue}, SteadyNow() + kDatabasePatience);
   NoteOutcome(next.status());
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   absl::Duration due_in = kLookInterval;
   if (next.ok() && !next->empty()) due_in = std::max(next->front().due_in, kAfterLostRace);
   // Never for longer, for hints that are lost and clocks that are set.
@@ -130,8 +130,8 @@ void Worker::Sleep(absl::Time until, std::uint64_t hints_seen) {
   MutexLock lock(mutex_);
   const bool outage = pause_ > absl::ZeroDuration();
   // Hints do not shorten the pause of an outage.
-  if (outage) until = absl::Now() + pause_;
-  while (!draining_ && absl::Now() < until && (outage || hints_ == hints_seen)) {
+  if (outage) until = SteadyNow() + pause_;
+  while (!draining_ && SteadyNow() < until && (outage || hints_ == hints_seen)) {
     wake_.WaitUntil(mutex_, until);
   }
 }
@@ -152,7 +152,7 @@ void Worker::Work(Claimed claimed) {
 }
 
 void Worker::Settle(const Job& job, const Outcome& outcome) {
-  const absl::Time deadline = absl::Now() + kDatabasePatience;
+  const absl::Time deadline = SteadyNow() + kDatabasePatience;
   absl::Status settled;
   switch (outcome.kind) {
     case Outcome::Kind::kEnded:
@@ -202,7 +202,7 @@ void Worker::NoteOutcome(const absl::Status& status) {
 void Worker::Keep() {
   absl::Time history_at = absl::InfinitePast();
   while (true) {
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = SteadyNow();
     if (begun >= history_at && tasks_.ExtendHistory(kHistoryDays, begun + kDatabasePatience).ok()) {
       history_at = begun + kHistoryInterval;
     }
@@ -210,15 +210,15 @@ void Worker::Keep() {
     ExtendLeases();
     MutexLock lock(mutex_);
     // Not all processes at once.
-    const absl::Time next = absl::Now() + kLookInterval * absl::Uniform(random_, 0.8, 1.0);
-    while (!stopping_ && absl::Now() < next) keep_wake_.WaitUntil(mutex_, next);
+    const absl::Time next = SteadyNow() + kLookInterval * absl::Uniform(random_, 0.8, 1.0);
+    while (!stopping_ && SteadyNow() < next) keep_wake_.WaitUntil(mutex_, next);
     if (stopping_) return;
   }
 }
 
 void Worker::RescueExpired() {
   // Whoever watches tells of an outage.
-  const auto rescued = tasks_.RescueExpired(kRescueBatch, absl::Now() + kDatabasePatience);
+  const auto rescued = tasks_.RescueExpired(kRescueBatch, SteadyNow() + kDatabasePatience);
   if (!rescued.ok()) return;
   std::set<std::string> queues;
   for (const db::TaskRepository::Moved& task : *rescued) {
@@ -227,7 +227,7 @@ void Worker::RescueExpired() {
   if (queues.empty()) return;
   if (queues.contains(options_.queue)) Hint();
   // A lost notification costs others a second.
-  tasks_.NotifyQueues({queues.begin(), queues.end()}, absl::Now() + kDatabasePatience)
+  tasks_.NotifyQueues({queues.begin(), queues.end()}, SteadyNow() + kDatabasePatience)
       .IgnoreError();
 }
 
@@ -238,7 +238,7 @@ void Worker::ExtendLeases() {
     leases = leases_;
   }
   for (const auto& [id, held] : leases) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (now < held.since + options_.lease / 3) continue;
     const auto extended =
         tasks_.ExtendLease({id, held.token}, options_.lease, now + kDatabasePatience);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/clock.h"
 #include "base/local_time.h"
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
@@ -64,7 +65,7 @@ int main(int argc, char** argv) {
   }
 
   db::SearchRepository search(**pool, search_language);
-  if (const absl::Status known = search.CheckLanguage(absl::Now() + config.default_deadline);
+  if (const absl::Status known = search.CheckLanguage(SteadyNow() + config.default_deadline);
       !known.ok()) {
     runtime::Log(runtime::LogLevel::kError, "cannot use the search language",
                  {{"error", std::string(known.message())}});
@@ -112,7 +113,7 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
-                        .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+                        .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
                         .on_drain =
                             [&] {
                               watches.Drain();

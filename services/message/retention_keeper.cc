@@ -6,7 +6,7 @@
 
 #include "absl/random/random.h"
 #include "absl/status/statusor.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
 
@@ -45,9 +45,9 @@ void RetentionKeeper::Run() {
     NoteOutcome(more.status());
     if (more.ok() && *more && !Stopping()) continue;
     // Not all processes at once.
-    const absl::Time next = absl::Now() + kInterval * absl::Uniform(random, 0.8, 1.0);
+    const absl::Time next = SteadyNow() + kInterval * absl::Uniform(random, 0.8, 1.0);
     MutexLock lock(mutex_);
-    while (!stopping_ && absl::Now() < next) wake_.WaitUntil(mutex_, next);
+    while (!stopping_ && SteadyNow() < next) wake_.WaitUntil(mutex_, next);
     if (stopping_) return;
   }
 }
@@ -55,13 +55,13 @@ void RetentionKeeper::Run() {
 absl::StatusOr<bool> RetentionKeeper::TendSome() {
   using Tended = db::RetentionRepository::Tended;
   PARLEY_ASSIGN_OR_RETURN(const std::vector<std::int64_t> chats,
-                          retention_.FindChats(kChatsARound, absl::Now() + kStepPatience));
+                          retention_.FindChats(kChatsARound, SteadyNow() + kStepPatience));
   absl::Status trouble;
   bool rested = false;
   bool purged = false;
   for (const std::int64_t chat_id : chats) {
     if (Stopping()) return false;
-    const absl::StatusOr<Tended> tended = retention_.Tend(chat_id, absl::Now() + kStepPatience);
+    const absl::StatusOr<Tended> tended = retention_.Tend(chat_id, SteadyNow() + kStepPatience);
     if (absl::IsUnavailable(tended.status())) return tended.status();
     trouble.Update(tended.status());  // one chat's trouble is not to keep the others waiting
     rested = rested || (tended.ok() && *tended == Tended::kRested);

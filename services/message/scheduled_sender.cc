@@ -6,7 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/status_macros.h"
@@ -50,7 +50,7 @@ jobs::Outcome ScheduledSender::Run(const jobs::Job& job) const {
 
 absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   // Nothing may be sent once the task can be cancelled again.
-  const absl::Time deadline = std::min(absl::Now() + kSendPatience, job.lease_until);
+  const absl::Time deadline = std::min(SteadyNow() + kSendPatience, job.lease_until);
   const auto key = db::ScheduledMessageRepository::KeyOf(job.task);
   std::optional<ScheduledMessage> scheduled;
   if (key) {
@@ -62,11 +62,11 @@ absl::Status ScheduledSender::SendAndEnd(const jobs::Job& job) const {
   }
   const absl::StatusOr<Message> sent = send_(MessageOf(*scheduled), deadline);
   if (const std::optional<std::int64_t> seq = SeqOf(sent)) {
-    return scheduled_.MarkSent(*key, *seq, job.lease, absl::Now() + kSendPatience);
+    return scheduled_.MarkSent(*key, *seq, job.lease, SteadyNow() + kSendPatience);
   }
   if (IsWorthRetrying(sent.status())) return sent.status();
   return scheduled_.MarkFailed(*key, DetailsOf(sent.status()).reason, job.lease,
-                               absl::Now() + kSendPatience);
+                               SteadyNow() + kSendPatience);
 }
 
 }  // namespace parley::message

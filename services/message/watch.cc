@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "parley/message/v1/message_service.pb.h"
 
 namespace parley::message {
@@ -18,7 +18,7 @@ void Watch::Begin(const WatchPositions& positions, FirstFrame first_frame) {
   MutexLock lock(mutex_);
   for (const auto& [chat_id, position] : positions) places_[chat_id] = {position, position};
   begun_ = true;
-  sent_at_ = absl::Now();
+  sent_at_ = SteadyNow();
   if (first_frame == FirstFrame::kAtOnce) Send("");
 }
 
@@ -140,7 +140,7 @@ void Watch::Send(std::string events) {
   rest.set_resume_token(Token());
   rest.AppendToString(&events);
   busy_ = true;
-  sent_at_ = absl::Now();
+  sent_at_ = SteadyNow();
   // If it is not taken, the stream has ended, and nobody reads any more.
   if (!stream_->TrySend(std::move(events))) ended_ = true;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
@@ -68,7 +68,7 @@ void WatchHub::Open(WatchDemand demand, const std::shared_ptr<runtime::Stream>& 
     } else {
       id = ++last_id_;
       watches_[id] = watch;
-      beats_.emplace(absl::Now() + demand.heartbeat, id);
+      beats_.emplace(SteadyNow() + demand.heartbeat, id);
     }
   }
   if (!refused.ok()) return stream->End(refused);
@@ -146,7 +146,7 @@ void WatchHub::Over(WatchId id) {
 
 void WatchHub::Read() {
   while (Collect()) {
-    if (absl::Now() >= attempt_at_) NoteOutcome(Work());
+    if (SteadyNow() >= attempt_at_) NoteOutcome(Work());
   }
 }
 
@@ -156,7 +156,7 @@ bool WatchHub::Collect() {
     MutexLock lock(mutex_);
     while (inbox_.empty()) {
       const absl::Time next = NextWork();
-      if (absl::Now() >= next) break;
+      if (SteadyNow() >= next) break;
       wake_reader_.WaitUntil(mutex_, next);
     }
     std::swap(inbox, inbox_);
@@ -211,12 +211,12 @@ void WatchHub::NoteOutcome(const absl::Status& status) {
                  {{"error", std::string(status.message())}});
   }
   pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
-  attempt_at_ = absl::Now() + pause_;
+  attempt_at_ = SteadyNow() + pause_;
 }
 void WatchHub::Beat() {
   WatchId id = 0;
   while (const std::shared_ptr<Watch> watch = NextBeat(id)) {
-    const absl::Time next = watch->Beat(absl::Now());
+    const absl::Time next = watch->Beat(SteadyNow());
     MutexLock lock(mutex_);
     beats_.emplace(next, id);
   }
@@ -225,7 +225,7 @@ void WatchHub::Beat() {
 std::shared_ptr<Watch> WatchHub::NextBeat(WatchId& id) {
   MutexLock lock(mutex_);
   while (!stopping_) {
-    if (beats_.empty() || beats_.begin()->first > absl::Now()) {
+    if (beats_.empty() || beats_.begin()->first > SteadyNow()) {
       wake_beat_.WaitUntil(mutex_, beats_.empty() ? absl::InfiniteFuture() : beats_.begin()->first);
       continue;
     }

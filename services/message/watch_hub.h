@@ -15,8 +15,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "db/repository/event_repository.h"
 #include "db/repository/notifier.h"
@@ -125,7 +125,7 @@ class WatchHub {
   void Over(WatchId id) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The reader's thread. No question to the database takes longer than until Patience().
-  static absl::Time Patience() { return absl::Now() + absl::Seconds(5); }
+  static absl::Time Patience() { return SteadyNow() + absl::Seconds(5); }
   void Read();
   bool Collect() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
   absl::Time NextWork() const;

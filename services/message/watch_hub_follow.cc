@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "db/repository/chat_repository.h"
@@ -103,7 +103,7 @@ void WatchHub::OpenOne(const Opening& opening, const WatchPositions& from, bool 
   watchers_[opening.id].watch = opening.watch;
   if (opening.watch->user_id() != 0) {
     users_[opening.watch->user_id()].insert(opening.id);
-    members_at_ = std::min(members_at_, absl::Now() + options_.members_interval);
+    members_at_ = std::min(members_at_, SteadyNow() + options_.members_interval);
   }
   opening.watch->Begin(from,
                        begins_now ? Watch::FirstFrame::kAtOnce : Watch::FirstFrame::kWithEvents);
@@ -197,9 +197,9 @@ absl::StatusOr<WatchHub::Positions> WatchHub::PositionsOf(const std::set<std::in
 }
 
 absl::Status WatchHub::RefreshMembers() {
-  if (absl::Now() >= members_at_) {
+  if (SteadyNow() >= members_at_) {
     for (const auto& [user_id, ids] : users_) to_refresh_.insert(user_id);
-    members_at_ = absl::Now() + options_.members_interval;
+    members_at_ = SteadyNow() + options_.members_interval;
   }
   std::vector<std::int64_t> some;
   while (!to_refresh_.empty()) {
@@ -255,7 +255,7 @@ absl::Status WatchHub::RefreshSome(const std::vector<std::int64_t>& user_ids) {
 }
 
 absl::Status WatchHub::Look() {
-  const bool at_all = absl::Now() >= look_at_;
+  const bool at_all = SteadyNow() >= look_at_;
   std::vector<std::pair<std::int64_t, ChatPosition>> known;
   if (at_all) {
     for (const auto& [chat_id, chat] : chats_) {
@@ -278,7 +278,7 @@ absl::Status WatchHub::Look() {
     to_read_.insert(moved.begin(), moved.end());
   }
   to_look_at_.clear();
-  if (at_all) look_at_ = absl::Now() + options_.look_interval;
+  if (at_all) look_at_ = SteadyNow() + options_.look_interval;
   return absl::OkStatus();
 }
 

@@ -1,7 +1,7 @@
 // What is new in watched chats, read once for all who watch.
 #include <memory>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "parley/message/v1/message_service.pb.h"
@@ -55,8 +55,8 @@ EncodedBatch Encode(const db::EventRepository::Batch& batch) {
 }  // namespace
 
 absl::Status WatchHub::ReadLive() {
-  if (to_read_.empty() || absl::Now() < read_at_) return absl::OkStatus();
-  read_at_ = absl::Now() + kReadSpacing;
+  if (to_read_.empty() || SteadyNow() < read_at_) return absl::OkStatus();
+  read_at_ = SteadyNow() + kReadSpacing;
   const std::vector<std::int64_t> chat_ids(to_read_.begin(), to_read_.end());
   absl::Status trouble;
   for (const std::int64_t chat_id : chat_ids) {

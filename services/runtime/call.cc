@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "services/runtime/log.h"
@@ -42,18 +43,16 @@ LogLevel LevelOf(absl::StatusCode code) {
 
 absl::Time CallerDeadline(const grpc::CallbackServerContext& context) {
   // Not deadline(): its conversion overflows for a deadline in some centuries.
-  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
-  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_REALTIME)) == 0) {
-    return absl::InfiniteFuture();
-  }
-  return absl::FromUnixSeconds(deadline.tv_sec) + absl::Nanoseconds(deadline.tv_nsec);
+  const gpr_timespec left = gpr_convert_clock_type(context.raw_deadline(), GPR_TIMESPAN);
+  if (gpr_time_cmp(left, gpr_inf_future(GPR_TIMESPAN)) == 0) return absl::InfiniteFuture();
+  return SteadyNow() + absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
 }
 
 absl::Status Call::CheckAlive() const {
   if (IsCancelled()) {
     return Error(absl::StatusCode::kCancelled, reason::kCancelled, "the caller has left");
   }
-  if (absl::Now() >= deadline_) {
+  if (SteadyNow() >= deadline_) {
     return Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
                  "the deadline passed before the work began");
   }
@@ -67,7 +66,7 @@ CallPipeline::UnaryCall::UnaryCall(const CallPipeline& pipeline, const MethodOpt
       service_(pipeline.options_.service),
       method_(method.name),
       reactor_(reactor),
-      start_(absl::Now()) {
+      start_(SteadyNow()) {
   const absl::Duration longest = method.max_deadline > absl::ZeroDuration()
                                      ? method.max_deadline
                                      : pipeline.options_.max_deadline;
@@ -85,7 +84,7 @@ void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
 grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
                      const absl::Status& status) {
   const std::string log_id = status.ok() ? std::string() : NewLogId();
-  const absl::Duration time = absl::Now() - line.start;
+  const absl::Duration time = SteadyNow() - line.start;
   // A message of ours holds ids, limits and names of fields, headers and queues, not what people
   // wrote; it is cut, because a caller may have made it long.
   const absl::string_view request_id = CutText(line.request_id, kMaxRequestIdLength);

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "services/runtime/log.h"
 
@@ -61,9 +62,9 @@ class HealthKeeper {
   }
 
   bool WaitForNextProbe() {
-    const absl::Time next = absl::Now() + kProbeInterval;
+    const absl::Time next = SteadyNow() + kProbeInterval;
     MutexLock lock(mutex_);
-    while (!draining_ && absl::Now() < next) changed_.WaitUntil(mutex_, next);
+    while (!draining_ && SteadyNow() < next) changed_.WaitUntil(mutex_, next);
     return !draining_;
   }
 

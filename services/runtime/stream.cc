@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace parley::runtime {
 
@@ -10,7 +10,7 @@ template <class Reactor, class Interface>
 StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
                                                  const MethodOptions& method,
                                                  grpc::CallbackServerContext* context)
-    : line_{calls.service(), method.name, absl::Now(), ""}, context_(context) {}
+    : line_{calls.service(), method.name, SteadyNow(), ""}, context_(context) {}
 
 template <class Reactor, class Interface>
 void StreamReactor<Reactor, Interface>::KeepAlive(std::shared_ptr<StreamReactor> self) {
@@ -124,7 +124,7 @@ void StreamReactor<Reactor, Interface>::OnDone() {
 
 template <class Reactor, class Interface>
 absl::Status StreamReactor<Reactor, Interface>::WhyLeft() const {
-  if (absl::Now() >= CallerDeadline(*context_)) {
+  if (SteadyNow() >= CallerDeadline(*context_)) {
     return Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
                  "the caller's deadline has passed");
   }

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace parley::scheduler {
 
@@ -18,7 +18,7 @@ Delivery::~Delivery() {
 void Delivery::Post(LeaseDemand demand, LeasedTasks leased) {
   {
     MutexLock lock(mutex_);
-    parcels_.push_back({std::move(demand), std::move(leased), absl::Now()});
+    parcels_.push_back({std::move(demand), std::move(leased), SteadyNow()});
   }
   wake_.NotifyOne();
 }
@@ -33,7 +33,7 @@ void Delivery::Run() {
       parcel = std::move(parcels_.front());
       parcels_.pop_front();
     }
-    parcel.leased.lease_left -= absl::Now() - parcel.posted;
+    parcel.leased.lease_left -= SteadyNow() - parcel.posted;
     parcel.demand.done(std::move(parcel.leased));
   }
 }

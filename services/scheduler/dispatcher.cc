@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/random_token.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
@@ -68,7 +69,7 @@ void Dispatcher::TaskReady(absl::string_view queue, absl::Duration due_in) {
     MutexLock lock(mutex_);
     to_notify_.emplace(queue);
     if (due_in <= absl::ZeroDuration()) {
-      room_.TaskReady(queue, absl::Now());
+      room_.TaskReady(queue, SteadyNow());
     } else {
       // The database knows the instant better: since its clock was read, a commit has passed.
       room_.Change(queue);
@@ -143,7 +144,7 @@ void Dispatcher::Run() {
     if (!round.turn.waiters.empty()) Serve(std::move(round.turn));
     if (!round.notify.empty()) {
       // A lost notification costs others a second at most, so it is not sent again.
-      NoteOutcome(tasks_.NotifyQueues(round.notify, absl::Now() + kDatabasePatience));
+      NoteOutcome(tasks_.NotifyQueues(round.notify, SteadyNow() + kDatabasePatience));
     }
     if (!round.questions.empty()) Ask(round.questions);
     if (round.stop) return;
@@ -153,7 +154,7 @@ void Dispatcher::Run() {
 Dispatcher::Round Dispatcher::NextRound() {
   MutexLock lock(mutex_);
   Round round;
-  while (!FillRound(absl::Now(), round)) wake_.WaitUntil(mutex_, NextWake());
+  while (!FillRound(SteadyNow(), round)) wake_.WaitUntil(mutex_, NextWake());
   return round;
 }
 
@@ -209,7 +210,7 @@ void Dispatcher::Serve(WaitingRoom::Turn turn) {
     if (some.ok()) {
       // After a claim that found nothing although something was due, another process may have it in
       // its hands.
-      if (!*some && waiter.tried) waiter.not_before = absl::Now() + kAfterLostRace;
+      if (!*some && waiter.tried) waiter.not_before = SteadyNow() + kAfterLostRace;
       waiter.tried = true;
     }
     if (draining_) {
@@ -225,7 +226,7 @@ absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waite
   const std::string token = NewLeaseToken(waiters.front().demand.token_prefix);
   std::int32_t max_tasks = 0;
   for (const Waiter& waiter : waiters) max_tasks += waiter.demand.max_tasks;
-  const absl::Time asked = absl::Now();
+  const absl::Time asked = SteadyNow();
   const absl::Time deadline = asked + kDatabasePatience;
   absl::StatusOr<std::vector<Task>> tasks =
       source.limited ? claimer_.ClaimLimited(
@@ -235,7 +236,7 @@ absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waite
   if (!tasks.ok()) return tasks.status();
   const bool some = !tasks->empty();
   const bool all = tasks->size() == static_cast<std::size_t>(max_tasks);
-  if (some) HandOut(waiters, *std::move(tasks), token, lease_duration - (absl::Now() - asked));
+  if (some) HandOut(waiters, *std::move(tasks), token, lease_duration - (SteadyNow() - asked));
   if (!all) {
     MutexLock lock(mutex_);
     for (const std::string& queue : source.queues) room_.Emptied(queue);
@@ -271,10 +272,10 @@ void Dispatcher::Ask(const std::vector<WaitingRoom::Question>& questions) {
   std::vector<std::string> queues;
   queues.reserve(questions.size());
   for (const WaitingRoom::Question& question : questions) queues.push_back(question.queue);
-  const auto answer = claimer_.FindNextDue(queues, absl::Now() + kDatabasePatience);
+  const auto answer = claimer_.FindNextDue(queues, SteadyNow() + kDatabasePatience);
   NoteOutcome(answer.status());
   if (!answer.ok()) return;
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::map<std::string, WaitingRoom::Answer> answers;
   for (const db::TaskClaimer::NextDue& next : *answer) {
     answers[next.queue] = {
@@ -295,7 +296,7 @@ void Dispatcher::Release(const std::vector<Task>& tasks, const std::string& toke
     ends.push_back({.lease = {task.id, token}, .kind = End::Kind::kReleased});
   }
   // If it fails, the leases run out.
-  const auto released = tasks_.EndAttempts(ends, absl::Now() + kDatabasePatience);
+  const auto released = tasks_.EndAttempts(ends, SteadyNow() + kDatabasePatience);
   if (released.ok()) TasksMoved(*released);
 }
 
@@ -314,7 +315,7 @@ void Dispatcher::NoteOutcome(const absl::Status& status) {
                  {{"error", std::string(status.message())}});
   }
   pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
-  attempt_at_ = absl::Now() + pause_;
+  attempt_at_ = SteadyNow() + pause_;
 }
 
 }  // namespace parley::scheduler

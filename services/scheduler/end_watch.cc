@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/runtime/request_parser.h"
 
@@ -77,10 +77,10 @@ void EndWatch::Run() {
   while (true) {
     const Round round = NextRound();
     for (const Wait& wait : round.left) wait.done(wait.check_alive());
-    const absl::Time began = absl::Now();
+    const absl::Time began = SteadyNow();
     absl::Status status = Look(round);
     if (!status.ok()) FailLate(round.late, status);
-    PlanNextLook(round, status, absl::Now() - began);
+    PlanNextLook(round, status, SteadyNow() - began);
     if (round.stop) return;
   }
 }
@@ -88,7 +88,7 @@ void EndWatch::Run() {
 EndWatch::Round EndWatch::NextRound() {
   MutexLock lock(mutex_);
   Round round;
-  while (!FillRound(absl::Now(), round)) wake_.WaitUntil(mutex_, NextWake());
+  while (!FillRound(SteadyNow(), round)) wake_.WaitUntil(mutex_, NextWake());
   return round;
 }
 
@@ -134,7 +134,7 @@ absl::Status EndWatch::Look(const Round& round) {
   std::vector<std::int64_t> to_read = round.late;
   if (!round.asked.empty()) {
     PARLEY_ASSIGN_OR_RETURN(const std::set<std::int64_t> live,
-                            tasks_.FindLive(round.asked, absl::Now() + kEndPatience));
+                            tasks_.FindLive(round.asked, SteadyNow() + kEndPatience));
     std::copy_if(round.asked.begin(), round.asked.end(), std::back_inserter(to_read),
                  [&](std::int64_t id) { return !live.contains(id); });
   }
@@ -148,7 +148,7 @@ absl::Status EndWatch::Look(const Round& round) {
 }
 
 absl::Status EndWatch::Answer(const std::vector<std::int64_t>& ids) {
-  PARLEY_ASSIGN_OR_RETURN(const auto tasks, tasks_.ReadTasks(ids, absl::Now() + kEndPatience));
+  PARLEY_ASSIGN_OR_RETURN(const auto tasks, tasks_.ReadTasks(ids, SteadyNow() + kEndPatience));
   for (const std::int64_t id : ids) {
     const auto found = tasks.find(id);
     if (found == tasks.end()) {
@@ -170,7 +170,7 @@ void EndWatch::FailLate(const std::vector<std::int64_t>& ids, const absl::Status
 
 std::vector<EndWatch::Wait> EndWatch::Take(std::int64_t task_id, Which which) {
   std::vector<Wait> taken;
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   MutexLock lock(mutex_);
   const auto found = waits_.find(task_id);
   if (found == waits_.end()) return taken;
@@ -187,7 +187,7 @@ std::vector<EndWatch::Wait> EndWatch::Take(std::int64_t task_id, Which which) {
 
 void EndWatch::PlanNextLook(const Round& round, const absl::Status& status, absl::Duration took) {
   const absl::Duration pause = options_.look_interval * absl::Uniform(random_, 0.9, 1.1);
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   MutexLock lock(mutex_);
   if (!status.ok()) {
     ask_at_ = look_at_ = now + kEndOutagePause;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "base/clock.h"
 #include "base/local_time.h"
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
@@ -161,7 +162,7 @@ int main(int argc, char** argv) {
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .keepalive = config.keepalive,
-              .ready = [&] { return (*pool)->Ping(absl::Now() + absl::Seconds(1)); },
+              .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
               .on_drain =
                   [&] {
                     dispatcher.Drain();

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/status_macros.h"
@@ -174,7 +174,7 @@ absl::StatusOr<pb::PurgeQueueResponse> QueueService::Purge(const runtime::Call& 
     response.set_task_count(response.task_count() + purged.count);
     response.set_done(purged.last_id == 0);
     params.after = purged.last_id;
-  } while (!response.done() && absl::Now() + kPurgeMargin < call.deadline());
+  } while (!response.done() && SteadyNow() + kPurgeMargin < call.deadline());
   return response;
 }
 

@@ -5,8 +5,8 @@
 
 #include "absl/random/random.h"
 #include "absl/status/statusor.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "services/runtime/log.h"
 
 namespace parley::scheduler {
@@ -42,13 +42,13 @@ void Reaper::Run() {
     Repeat([this] { return Expire(); });
     Repeat([this] { return Unblock(); });
     Repeat([this] { return SweepKeys(); });  // before the history forgets what they depend on
-    if (absl::Now() >= history_at_) TendHistory();
-    if (absl::Now() >= fold_at_) FoldCounters();
-    if (keep_.dead_days > 0 && absl::Now() >= dead_at_) DropDead();
+    if (SteadyNow() >= history_at_) TendHistory();
+    if (SteadyNow() >= fold_at_) FoldCounters();
+    if (keep_.dead_days > 0 && SteadyNow() >= dead_at_) DropDead();
     // Not all processes at once.
-    const absl::Time next = absl::Now() + kInterval * absl::Uniform(random, 0.8, 1.0);
+    const absl::Time next = SteadyNow() + kInterval * absl::Uniform(random, 0.8, 1.0);
     MutexLock lock(mutex_);
-    while (!stopping_ && absl::Now() < next) wake_.WaitUntil(mutex_, next);
+    while (!stopping_ && SteadyNow() < next) wake_.WaitUntil(mutex_, next);
     if (stopping_) return;
   }
 }
@@ -59,13 +59,13 @@ bool Reaper::IsStopping() {
 }
 
 void Reaper::Repeat(const std::function<bool()>& step) {
-  const absl::Time until = absl::Now() + kInterval;
-  while (step() && absl::Now() < until && !IsStopping()) {
+  const absl::Time until = SteadyNow() + kInterval;
+  while (step() && SteadyNow() < until && !IsStopping()) {
   }
 }
 
 bool Reaper::Rescue() {
-  const auto rescued = parts_.tasks.RescueExpired(kBatch, absl::Now() + kPatience);
+  const auto rescued = parts_.tasks.RescueExpired(kBatch, SteadyNow() + kPatience);
   if (!rescued.ok() && !failing_) {
     runtime::Log(runtime::LogLevel::kWarn, "leases that have run out cannot be looked for",
                  {{"error", std::string(rescued.status().message())}});
@@ -78,22 +78,22 @@ bool Reaper::Rescue() {
 
 bool Reaper::Expire() {
   // Of an outage Rescue has told.
-  return parts_.tasks.ExpireTasks(kBatch, absl::Now() + kPatience).value_or(0) > 0;
+  return parts_.tasks.ExpireTasks(kBatch, SteadyNow() + kPatience).value_or(0) > 0;
 }
 
 bool Reaper::Unblock() {
   // Seldom any: UpdateQueue does it when it takes the limit away.
-  return parts_.queues.UnblockTasks(kBatch, absl::Now() + kPatience).value_or(0) == kBatch;
+  return parts_.queues.UnblockTasks(kBatch, SteadyNow() + kPatience).value_or(0) == kBatch;
 }
 
 bool Reaper::SweepKeys() {
-  return parts_.tasks.SweepDedupeKeys(kBatch, absl::Now() + kPatience).value_or(0) == kBatch;
+  return parts_.tasks.SweepDedupeKeys(kBatch, SteadyNow() + kPatience).value_or(0) == kBatch;
 }
 
 void Reaper::FoldCounters() {
   // Late is early enough: the sums are right without.
-  fold_at_ = absl::Now() + kFoldInterval;
-  const absl::Status status = parts_.queues.FoldCounters(absl::Now() + kPatience);
+  fold_at_ = SteadyNow() + kFoldInterval;
+  const absl::Status status = parts_.queues.FoldCounters(SteadyNow() + kPatience);
   if (!status.ok()) {
     runtime::Log(runtime::LogLevel::kWarn, "the counters of queues cannot be added up",
                  {{"error", std::string(status.message())}});
@@ -103,9 +103,9 @@ void Reaper::FoldCounters() {
 void Reaper::DropDead() {
   // One step a second, so that a million of them keep no lease waiting.
   const absl::StatusOr<std::int64_t> dropped =
-      parts_.tasks.DropDead(keep_.dead_days, kBatch, absl::Now() + kPatience);
+      parts_.tasks.DropDead(keep_.dead_days, kBatch, SteadyNow() + kPatience);
   if (dropped.value_or(0) > 0) return;
-  dead_at_ = absl::Now() + kDeadInterval;
+  dead_at_ = SteadyNow() + kDeadInterval;
   if (!dropped.ok()) {
     runtime::Log(runtime::LogLevel::kWarn, "dead tasks cannot be dropped",
                  {{"error", std::string(dropped.status().message())}});
@@ -113,12 +113,12 @@ void Reaper::DropDead() {
 }
 
 void Reaper::TendHistory() {
-  absl::Status status = parts_.tasks.ExtendHistory(kHistoryAhead, absl::Now() + kPatience);
+  absl::Status status = parts_.tasks.ExtendHistory(kHistoryAhead, SteadyNow() + kPatience);
   // Without room nothing could end; that it is dropped can wait.
-  if (status.ok()) history_at_ = absl::Now() + kHistoryInterval;
+  if (status.ok()) history_at_ = SteadyNow() + kHistoryInterval;
   while (status.ok()) {
     const absl::StatusOr<bool> dropped =
-        parts_.tasks.DropHistory(keep_.history_days, absl::Now() + kPatience);
+        parts_.tasks.DropHistory(keep_.history_days, SteadyNow() + kPatience);
     status = dropped.status();
     if (!dropped.ok() || !*dropped) break;
   }

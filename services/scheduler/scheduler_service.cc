@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/scheduler/task_rules.h"
@@ -115,7 +115,7 @@ void SchedulerService::WaitForEnd(const runtime::Call& call, const pb::WaitTaskR
   if (!violations.empty()) return done(violations.ToStatus());
   parts_.end_watch.Enter(
       {.task_id = request.task_id(),
-       .give_up = std::min(absl::Now() + wait_for, call.deadline() - kAnswerMargin),
+       .give_up = std::min(SteadyNow() + wait_for, call.deadline() - kAnswerMargin),
        .check_alive = [&call] { return call.CheckAlive(); },
        .done =
            [done](const absl::StatusOr<Task>& task) {
@@ -159,7 +159,7 @@ absl::StatusOr<pb::RedriveTasksResponse> SchedulerService::Redrive(
     if (count == 0) break;
     parts_.dispatcher.TaskReady(request.queue(), absl::ZeroDuration());
     response.set_task_count(response.task_count() + static_cast<std::int32_t>(count));
-    if (absl::Now() + kRedriveMargin > call.deadline()) break;
+    if (SteadyNow() + kRedriveMargin > call.deadline()) break;
   }
   return response;
 }

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
 
@@ -62,17 +62,17 @@ void Ticker::Run() {
       ended_ = false;
     }
     const absl::Time again = Tick();
-    const absl::Time rested = std::min(again, absl::Now() + kShortestRest);
+    const absl::Time rested = std::min(again, SteadyNow() + kShortestRest);
     MutexLock lock(mutex_);
-    while (!stopping_ && !hinted_ && absl::Now() < (ended_ ? rested : again)) {
+    while (!stopping_ && !hinted_ && SteadyNow() < (ended_ ? rested : again)) {
       wake_.WaitUntil(mutex_, ended_ ? rested : again);
     }
   }
 }
 
 absl::Time Ticker::Tick() {
-  const absl::Time look = absl::Now() + parts_.look_interval * absl::Uniform(random_, 0.9, 1.0);
-  const auto next = parts_.schedules.FindNextFiring(Resting(), absl::Now() + kTickPatience);
+  const absl::Time look = SteadyNow() + parts_.look_interval * absl::Uniform(random_, 0.9, 1.0);
+  const auto next = parts_.schedules.FindNextFiring(Resting(), SteadyNow() + kTickPatience);
   NoteOutcome(next.status());
   if (!next.ok()) return look;
   {
@@ -81,25 +81,25 @@ absl::Time Ticker::Tick() {
     buffering_ = next->buffering;
   }
   const bool is_due = next->due_in <= absl::ZeroDuration();
-  if (!is_due && !next->buffering) return std::min(look, absl::Now() + next->due_in);
+  if (!is_due && !next->buffering) return std::min(look, SteadyNow() + next->due_in);
 
   const absl::StatusOr<bool> more = Fire();
   NoteOutcome(more.status());
   if (!more.ok()) return look;
-  if (*more) return absl::Now();
-  return is_due ? absl::Now() + kShortestRest : std::min(look, absl::Now() + next->due_in);
+  if (*more) return SteadyNow();
+  return is_due ? SteadyNow() + kShortestRest : std::min(look, SteadyNow() + next->due_in);
 }
 
 absl::StatusOr<bool> Ticker::Fire() {
   PARLEY_ASSIGN_OR_RETURN(const std::vector<std::int64_t> due,
                           parts_.schedules.FindDue({kSchedulesAtOnce, /*except=*/Resting()},
-                                                   absl::Now() + kTickPatience));
+                                                   SteadyNow() + kTickPatience));
   return Fire(due);
 }
 
 absl::StatusOr<bool> Ticker::Fire(absl::Span<const std::int64_t> ids) {
   if (ids.empty()) return false;
-  const auto fired = parts_.schedules.Fire({ids.begin(), ids.end()}, absl::Now() + kTickPatience);
+  const auto fired = parts_.schedules.Fire({ids.begin(), ids.end()}, SteadyNow() + kTickPatience);
   if (fired.ok()) {
     for (const auto& task : fired->tasks) parts_.dispatcher.TaskReady(task.queue, task.due_in);
     const std::set<std::int64_t> stuck(fired->stuck.begin(), fired->stuck.end());
@@ -123,14 +123,14 @@ absl::StatusOr<bool> Ticker::Fire(absl::Span<const std::int64_t> ids) {
 
 void Ticker::LetRest(std::int64_t schedule_id, absl::string_view why) {
   const bool is_new =
-      resting_.insert_or_assign(schedule_id, absl::Now() + kRestAfterFailure).second;
+      resting_.insert_or_assign(schedule_id, SteadyNow() + kRestAfterFailure).second;
   if (!is_new) return;  // has been told of
   runtime::Log(runtime::LogLevel::kError, "a schedule cannot fire here",
                {{"schedule_id", absl::StrCat(schedule_id)}, {"why", std::string(why)}});
 }
 
 std::vector<std::int64_t> Ticker::Resting() const {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::vector<std::int64_t> ids;
   for (const auto& [id, until] : resting_) {
     if (until > now) ids.push_back(id);

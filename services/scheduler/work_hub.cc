@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace parley::scheduler {
 namespace {
@@ -106,7 +106,7 @@ void WorkHub::EndOrphans() {
       orphans.resize(orphans.size() - count);
     }
     if (ends.empty()) return;
-    const auto moved = parts_.tasks.EndAttempts(ends, absl::Now() + kComparePatience);
+    const auto moved = parts_.tasks.EndAttempts(ends, SteadyNow() + kComparePatience);
     if (!moved.ok()) {
       // With the next round; by then their leases may have run out, which ends them too.
       MutexLock lock(state_->mutex);
@@ -118,9 +118,9 @@ void WorkHub::EndOrphans() {
 }
 
 bool WorkHub::WaitForNext() {
-  const absl::Time next = absl::Now() + kCompareInterval;
+  const absl::Time next = SteadyNow() + kCompareInterval;
   MutexLock lock(state_->mutex);
-  while (!state_->stopping && !state_->hinted && absl::Now() < next)
+  while (!state_->stopping && !state_->hinted && SteadyNow() < next)
     state_->wake.WaitUntil(state_->mutex, next);
   state_->hinted = false;
   return !state_->stopping;
@@ -136,7 +136,7 @@ void WorkHub::Compare() {
     asked.emplace_back(session, std::move(held));
   }
   if (ids.empty()) return;
-  const auto running = parts_.tasks.FindRunning(ids, absl::Now() + kComparePatience);
+  const auto running = parts_.tasks.FindRunning(ids, SteadyNow() + kComparePatience);
   if (!running.ok()) return;  // the dispatcher tells of an outage
   for (const auto& [session, held] : asked) session->Compare(held, *running);
 }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/runtime/request_parser.h"
@@ -142,7 +142,7 @@ void WorkSession::Leave() {
   };
   if (ends.empty()) return close();
   const bool queued = parts_.executor.Submit([self = shared_from_this(), ends, close] {
-    const auto moved = self->parts_.tasks.EndAttempts(ends, absl::Now() + kPatience);
+    const auto moved = self->parts_.tasks.EndAttempts(ends, SteadyNow() + kPatience);
     if (moved.ok()) {
       self->parts_.dispatcher.TasksMoved(*moved);
     } else {

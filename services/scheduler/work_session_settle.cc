@@ -2,7 +2,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "services/runtime/status_mapping.h"
 #include "services/runtime/wire.h"
@@ -32,7 +32,7 @@ void WorkSession::Ack(const pb::WorkRequest& request) {
     }
   }
   parts_.acker.Ack(
-      std::move(acks), absl::Now() + kPatience,
+      std::move(acks), SteadyNow() + kPatience,
       [self = shared_from_this(), leases = std::move(leases)](
           const absl::StatusOr<std::vector<bool>>& held) { self->OnAcked(leases, held); });
 }
@@ -56,7 +56,7 @@ void WorkSession::OnAcked(const std::vector<LeaseKey>& leases,
   const auto self = shared_from_this();
   Later(
       [self, others] {
-        const absl::Time deadline = absl::Now() + kPatience;
+        const absl::Time deadline = SteadyNow() + kPatience;
         for (const LeaseKey& lease : others) {
           const absl::Status status = self->parts_.tasks.GetAckedTask(lease, deadline).status();
           MutexLock lock(self->mutex_);
@@ -96,7 +96,7 @@ void WorkSession::EndAttempts(const pb::WorkRequest& request) {
 }
 
 void WorkSession::OnAttemptsEnded(const std::vector<AttemptEnd>& ends) {
-  const absl::Time deadline = absl::Now() + kPatience;
+  const absl::Time deadline = SteadyNow() + kPatience;
   const auto moved = parts_.tasks.EndAttempts(ends, deadline);
   std::set<std::int64_t> done;
   if (moved.ok()) {
@@ -138,7 +138,7 @@ void WorkSession::Extend(const pb::WorkRequest& request) {
 }
 
 void WorkSession::OnExtended(const std::vector<Extension>& extensions) {
-  const absl::Time asked = absl::Now();
+  const absl::Time asked = SteadyNow();
   const absl::Time deadline = asked + kPatience;
   const auto running = parts_.tasks.ExtendLeases(extensions, deadline);
   for (const Extension& extension : extensions) {
@@ -162,7 +162,7 @@ void WorkSession::OnExtended(const std::vector<Extension>& extensions) {
     }
     pb::WorkResponse::Extended& extended = *out_.add_extended();
     extended.set_task_id(lease.task_id);
-    *extended.mutable_lease_duration() = runtime::ToDuration(left - (absl::Now() - asked));
+    *extended.mutable_lease_duration() = runtime::ToDuration(left - (SteadyNow() - asked));
     if (cancel && told_to_cancel_.insert(lease.task_id).second) {
       out_.add_cancel_task_ids(lease.task_id);
     }

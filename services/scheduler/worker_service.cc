@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/runtime/request_parser.h"
@@ -32,7 +33,7 @@ void WorkerService::Lease(const runtime::Call& call, const pb::LeaseTasksRequest
       {.queues = std::move(wanted.queues),
        .max_tasks = wanted.max_tasks,
        .lease_duration = wanted.lease_duration,
-       .give_up = std::min(absl::Now() + wanted.wait_for, call.deadline() - kAnswerMargin),
+       .give_up = std::min(SteadyNow() + wanted.wait_for, call.deadline() - kAnswerMargin),
        .check_alive = [&call] { return call.CheckAlive(); },
        .done =
            [done = std::move(done)](const absl::StatusOr<LeasedTasks>& leased) {

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/runtime/log.h"
 
@@ -47,7 +47,7 @@ void ZoneFollower::Run() {
 }
 
 absl::StatusOr<bool> ZoneFollower::Step() {
-  const absl::Time deadline = absl::Now() + kZonePatience;
+  const absl::Time deadline = SteadyNow() + kZonePatience;
   if (!schedules_followed_) {
     PARLEY_ASSIGN_OR_RETURN(const auto batch,
                             parts_.schedules.FollowZones(last_id_, kZonedAtOnce, deadline));
@@ -67,9 +67,9 @@ absl::StatusOr<bool> ZoneFollower::Step() {
 }
 
 bool ZoneFollower::Rest() {
-  const absl::Time until = absl::Now() + kRestAfterZoneFailure;
+  const absl::Time until = SteadyNow() + kRestAfterZoneFailure;
   MutexLock lock(mutex_);
-  while (!stopping_ && absl::Now() < until) wake_.WaitUntil(mutex_, until);
+  while (!stopping_ && SteadyNow() < until) wake_.WaitUntil(mutex_, until);
   return !stopping_;
 }
 

@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "services/scheduler/push/push_rules.h"
 
 namespace parley::scheduler {
@@ -33,7 +33,7 @@ std::vector<T> Slice(const std::vector<T>& all, std::size_t begin, std::size_t c
 bool AttemptSettler::Ack(const std::vector<db::TaskAck>& acks) {
   for (std::size_t begin = 0; begin < acks.size();) {
     std::promise<absl::Status> answer;
-    parts_.acker.Ack(Slice(acks, begin, kAcksAtOnce), absl::Now() + kSettlePatience,
+    parts_.acker.Ack(Slice(acks, begin, kAcksAtOnce), SteadyNow() + kSettlePatience,
                      [&answer](const absl::StatusOr<std::vector<bool>>& held) {
                        answer.set_value(held.status());
                      });
@@ -50,7 +50,7 @@ bool AttemptSettler::End(std::vector<AttemptEnd> ends) {
   for (AttemptEnd& end : ends) end.error = StorableError(end.error);
   for (std::size_t begin = 0; begin < ends.size();) {
     const auto moved =
-        parts_.tasks.EndAttempts(Slice(ends, begin, kEndsAtOnce), absl::Now() + kSettlePatience);
+        parts_.tasks.EndAttempts(Slice(ends, begin, kEndsAtOnce), SteadyNow() + kSettlePatience);
     if (moved.ok()) {
       parts_.dispatcher.TasksMoved(*moved);
       std::vector<std::int64_t> ids;

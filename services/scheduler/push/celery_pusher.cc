@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/celery/celery_message.h"
 
@@ -46,14 +46,14 @@ void CeleryPusher::Run() {
   bool refused = false;  // it answered, and took nothing
   while (!stop_.stopped()) {
     absl::Status status = Check();
-    absl::Time wait_until = absl::Now() + kCheckInterval;
+    absl::Time wait_until = SteadyNow() + kCheckInterval;
     if (status.ok()) {
       if (!refused) outage_.End();
       // After an outage one task goes ahead.
       inbox_.Ask(outage_.is_on() ? 1 : kPushAtOnce);
     } else {
       inbox_.Unask();
-      wait_until = absl::Now() + outage_.Note(status);
+      wait_until = SteadyNow() + outage_.Note(status);
     }
     const std::optional<LeasedTasks> leased = inbox_.Wait(wait_until);
     if (!leased.has_value()) continue;

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "services/runtime/status_mapping.h"
 #include "services/scheduler/push/push_rules.h"
 #include "services/scheduler/push/push_token.h"
@@ -88,7 +89,7 @@ void GrpcPusher::Run() {
   while (!stop_.stopped() || !calls_.empty()) {
     Conclude();
     Tend();
-    const std::optional<LeasedTasks> leased = inbox_.Wait(absl::Now() + Ask());
+    const std::optional<LeasedTasks> leased = inbox_.Wait(SteadyNow() + Ask());
     if (!leased.has_value()) continue;
     if (stop_.stopped() || !IsConnected()) {
       Release(*leased);
@@ -105,7 +106,7 @@ absl::Duration GrpcPusher::Ask() {
   if (stop_.stopped()) {
     inbox_.Unask();
     MutexLock lock(mutex_);
-    const absl::Duration left = finish_by_ - absl::Now();
+    const absl::Duration left = finish_by_ - SteadyNow();
     return left > absl::ZeroDuration() ? std::min(left, kTendInterval) : kTendInterval;
   }
   const absl::Duration wait = calls_.empty() ? kIdleWait : kTendInterval;
@@ -126,7 +127,7 @@ absl::Duration GrpcPusher::Ask() {
 }
 
 void GrpcPusher::Begin(const LeasedTasks& leased) {
-  if (calls_.empty()) extend_at_ = absl::Now() + std::min(kExtendInterval, leased.lease_left / 3);
+  if (calls_.empty()) extend_at_ = SteadyNow() + std::min(kExtendInterval, leased.lease_left / 3);
   for (const Task& task : leased.tasks) {
     auto call = std::make_unique<Call>();
     Call* const at = call.get();
@@ -188,7 +189,7 @@ void GrpcPusher::Conclude() {
 }
 
 void GrpcPusher::Tend() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (stop_.stopped()) {
     MutexLock lock(mutex_);
     if (now >= finish_by_) CancelAll();

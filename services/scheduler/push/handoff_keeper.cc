@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "services/celery/celery_message.h"
 #include "services/runtime/log.h"
 #include "services/scheduler/push/push_rules.h"
@@ -59,14 +59,14 @@ void HandoffKeeper::Run() {
   absl::Time look_at = absl::InfinitePast();
   absl::Duration pause = kResultInterval;
   do {
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = SteadyNow();
     TakeNew();
     if (begin >= look_at) {
       Look();
-      look_at = absl::Now() + std::max(kKeeperInterval, kLeisure * (absl::Now() - begin));
+      look_at = SteadyNow() + std::max(kKeeperInterval, kLeisure * (SteadyNow() - begin));
     }
     ReadResults();
-    pause = std::max(kResultInterval, kLeisure * (absl::Now() - begin));
+    pause = std::max(kResultInterval, kLeisure * (SteadyNow() - begin));
   } while (stop_.SleepFor(queue_.tracks() ? pause : kKeeperInterval));
 }
 
@@ -87,7 +87,7 @@ void HandoffKeeper::Remember(db::PushedTask task) {
 }
 
 void HandoffKeeper::Look() {
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   const auto running = parts_.pushes.ListTasks(place_, begin + kKeeperPatience);
   if (!running.ok()) return;  // the dispatcher tells of an outage
   NoteIdle(running->empty() ? begin : absl::InfiniteFuture());
@@ -170,7 +170,7 @@ void HandoffKeeper::EndOverdue() {
 
 void HandoffKeeper::Revoke() {
   for (auto& [id, tracked] : tracked_) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (!tracked.task.cancel_requested || now < tracked.revoked_at + kRevokeAgain) continue;
     tracked.revoked_at = now;
     if (!celery_.broker->Revoke(tracked.celery_id).ok()) return;  // in a while again

@@ -1,6 +1,6 @@
 #include "services/scheduler/push/lease_inbox.h"
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace parley::scheduler {
 namespace {
@@ -15,7 +15,7 @@ void LeaseInbox::Ask(std::int32_t max_tasks) {
     MutexLock lock(state_->mutex);
     state_->wanted = true;
     if (state_->asked || state_->drained || state_->leased.has_value() ||
-        absl::Now() < state_->ask_again_at) {
+        SteadyNow() < state_->ask_again_at) {
       return;
     }
     state_->asked = true;
@@ -36,7 +36,7 @@ void LeaseInbox::Ask(std::int32_t max_tasks) {
       // Some were not wanted. If they are by now, they have to be asked for again.
       if (state->wanted) state->woken = true;
     } else if (!leased.ok()) {
-      state->ask_again_at = absl::Now() + kAfterRefusal;
+      state->ask_again_at = SteadyNow() + kAfterRefusal;
     } else if (leased->draining) {
       state->drained = true;
     } else if (!leased->tasks.empty()) {
@@ -54,7 +54,7 @@ void LeaseInbox::Unask() {
 
 std::optional<LeasedTasks> LeaseInbox::Wait(absl::Time until) {
   MutexLock lock(state_->mutex);
-  while (!state_->leased.has_value() && !state_->woken && absl::Now() < until) {
+  while (!state_->leased.has_value() && !state_->woken && SteadyNow() < until) {
     state_->changed.WaitUntil(state_->mutex, until);
   }
   state_->woken = false;

@@ -3,7 +3,7 @@
 #include <utility>
 #include <variant>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "services/runtime/log.h"
 #include "services/scheduler/push/celery_pusher.h"
 #include "services/scheduler/push/grpc_pusher.h"
@@ -30,7 +30,7 @@ PushHub::~PushHub() {
   }
   thread_.join();
   // All at once, so that they finish side by side.
-  const absl::Time finish_by = absl::Now() + grace_;
+  const absl::Time finish_by = SteadyNow() + grace_;
   for (const auto& [queue, served] : served_) served.pusher->Stop(finish_by);
   for (const std::unique_ptr<Pusher>& pusher : retired_) pusher->Stop(finish_by);
   for (const auto& [place, keeper] : keepers_) keeper->Stop();
@@ -49,16 +49,16 @@ void PushHub::Run() {
 }
 
 bool PushHub::WaitForNext() {
-  const absl::Time next = absl::Now() + kReadInterval;
+  const absl::Time next = SteadyNow() + kReadInterval;
   MutexLock lock(mutex_);
-  while (!stopping_ && !hinted_ && absl::Now() < next) wake_.WaitUntil(mutex_, next);
+  while (!stopping_ && !hinted_ && SteadyNow() < next) wake_.WaitUntil(mutex_, next);
   hinted_ = false;
   return !stopping_;
 }
 
 void PushHub::Compare() {
   std::erase_if(retired_, [](const std::unique_ptr<Pusher>& old) { return old->HasFinished(); });
-  const auto queues = parts_.pushes.ListQueues(absl::Now() + kReadPatience);
+  const auto queues = parts_.pushes.ListQueues(SteadyNow() + kReadPatience);
   if (!queues.ok()) return;  // the dispatcher tells of an outage
   std::map<std::string, QueueTarget> wanted;
   for (const db::PushQueue& queue : *queues) wanted[queue.name] = queue.target;
@@ -85,7 +85,7 @@ void PushHub::Compare() {
 }
 
 void PushHub::Adopt() {
-  const auto places = parts_.pushes.ListPlaces(absl::Now() + kReadPatience);
+  const auto places = parts_.pushes.ListPlaces(SteadyNow() + kReadPatience);
   if (!places.ok()) return;  // next time
   adopted_ = true;
   for (const db::HandoffPlace& place : *places) {
@@ -111,7 +111,7 @@ void PushHub::Adopt() {
 }
 
 void PushHub::DropIdleKeepers() {
-  const absl::Time idle_before = absl::Now() - kLinger;
+  const absl::Time idle_before = SteadyNow() - kLinger;
   std::erase_if(keepers_, [&](const auto& kept) {
     // Pushers, which this thread makes and ends, have the others.
     return kept.second.use_count() == 1 && kept.second->IdleSince() < idle_before;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "absl/base/thread_annotations.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "db/repository/push_repository.h"
 #include "db/repository/task_acker.h"
@@ -53,9 +53,9 @@ class StopSignal {
 
   // Returns after `duration`, or as soon as it is stopped: then with false.
   bool SleepFor(absl::Duration duration) {
-    const absl::Time until = absl::Now() + duration;
+    const absl::Time until = SteadyNow() + duration;
     MutexLock lock(mutex_);
-    while (!stopped_ && absl::Now() < until) wake_.WaitUntil(mutex_, until);
+    while (!stopped_ && SteadyNow() < until) wake_.WaitUntil(mutex_, until);
     return !stopped_;
   }
 
