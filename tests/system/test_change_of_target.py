@@ -95,6 +95,19 @@ class ChangeTest(RedisCase):
         self.lose_target()
         self.assert_ends_with_celery(task, worker)
 
+    def test_to_none_when_there_had_been_nothing_for_long(self):
+        worker = self.worker(queue=self.queue)
+        self.route(track(queue=self.queue))
+        # What nothing is handed over to is left alone after ten seconds.
+        begin = self.database.value("SELECT now()")
+        harness.poll("the queue to have rested", lambda: self.database.value(
+            "SELECT now() > %s + interval '12 s'", begin))
+        task = self.create("wait")
+        harness.poll("the task to begin", worker.notes)
+        self.unroute()
+        self.unroute()  # the servers look again
+        self.assert_ends_with_celery(task, worker)
+
     def test_to_none_and_then_all_servers_are_killed(self):
         task, worker = self.begin_with_celery()
         self.lose_target()

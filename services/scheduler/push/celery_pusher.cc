@@ -35,6 +35,7 @@ CeleryPusher::CeleryPusher(const PushParts& parts, CeleryQueue queue,
 CeleryPusher::~CeleryPusher() {
   Stop(absl::InfinitePast());
   thread_.join();
+  if (keeper_ != nullptr) keeper_->NoteBusy();
 }
 
 void CeleryPusher::Stop(absl::Time /*finish_by*/) {

@@ -47,6 +47,10 @@ class HandoffKeeper {
   // or it is not known. Thread-safe.
   absl::Time IdleSince() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // There may be something by the next look: who has handed over is only now done with it.
+  // Thread-safe.
+  void NoteBusy() { NoteIdle(absl::InfiniteFuture()); }
+
   // Does not block. Thread-safe.
   void Stop() { stop_.Stop(); }
 

@@ -27,7 +27,8 @@ namespace parley::scheduler {
 // A pusher ends with the target that it was made for; a keeper ends when nothing is left that was
 // handed over to its place. So what is under way when a queue gets another target comes to its end
 // by the rules under which it was begun. A hub that starts finds such places by the tokens of the
-// leases, as far as targets of its configuration are there.
+// leases, as far as targets of its configuration are there. The end of a keeper that is with its
+// broker at this moment may take seconds, in which no change of a target is noticed.
 //
 // Thread-safe.
 class PushHub {
