@@ -84,15 +84,15 @@ class ScheduleRepository {
   };
   struct FireResult {
     std::vector<NewFiring> tasks;
-    // How many schedules have moved on, if only a step; which could not, because this host does not
-    // know their zones.
-    std::int32_t moved = 0;
+    // The schedules that have moved on, if only a step.
+    std::vector<std::int64_t> moved;
+    // Those that could not, because this host does not know their zones.
     std::vector<std::int64_t> stuck;
   };
-  // Makes the firings of those of `ids` that are due: in one transaction, which is kept small. Who
-  // has missed much comes a step further, and has to be found due again until nothing moves any
-  // more; so have those that there was no room for. Schedules that another process has its hands on
-  // are passed over. Repeating it does no harm.
+  // Makes the firings of those of `ids` that are due, the first ones before others: in one
+  // transaction, which is kept small. Who has missed much comes a step further, and has to be found
+  // due again until nothing moves any more; so have those that there was no room for. Schedules
+  // that another process has its hands on are passed over. Repeating it does no harm.
   absl::StatusOr<FireResult> Fire(const std::vector<std::int64_t>& ids, absl::Time deadline);
 
   struct NextFiring {
@@ -127,7 +127,8 @@ class ScheduleRepository {
   };
   // Makes the firings of a past range, whatever else the schedule has. Those that have a task, live
   // or dead, get no other. If the request came before, how many there were then. INVALID_ARGUMENT,
-  // and nothing is done, if the range holds more than `limit`, or is not over.
+  // and nothing is done, if the range holds more than `limit`, or 32 MiB of payloads, or is not
+  // over.
   absl::StatusOr<Backfilled> Backfill(const BackfillParams& params, absl::Time deadline);
 
   struct ZoneBatch {

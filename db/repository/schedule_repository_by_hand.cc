@@ -20,6 +20,9 @@
 namespace parley::db {
 namespace {
 
+// What a backfill makes goes in one transaction, which a caller waits for.
+constexpr std::int64_t kMaxBackfillBytes = std::int64_t{32} << 20;
+
 absl::Status RangeRefused(absl::string_view field, absl::string_view why) {
   Violations violations;
   violations.Add(field, why);
@@ -41,6 +44,11 @@ absl::StatusOr<ScheduleRepository::Backfilled> FillBack(
   const std::int64_t count = recurrence.Count(after, until);
   if (count > params.limit) {
     return RangeRefused("limit", absl::StrCat("is less than the ", count, " firings of the range"));
+  }
+  const auto task_bytes = static_cast<std::int64_t>(row.schedule.task.payload.size());
+  if (count * task_bytes > kMaxBackfillBytes) {
+    return RangeRefused("end_time", absl::StrCat("leaves ", count, " firings with payloads of ",
+                                                 task_bytes, " bytes, more than 32 MiB together"));
   }
   PARLEY_ASSIGN_OR_RETURN(earlier, ClaimRequest(session, key, count));
   if (earlier) return ScheduleRepository::Backfilled{.firings = *earlier};

@@ -27,7 +27,7 @@ struct Step {
   const Schedule* schedule;
   std::int64_t task_bytes = 0;
   DueFirings due;
-  FiringPlan plan;
+  FiringPlan plan = {};
 };
 
 // What a transaction has room for.
@@ -48,39 +48,12 @@ class Room {
   std::int64_t bytes_ = kMaxMovedBytes;
 };
 
-// Whether its firings may be made a few at a time.
-bool CanBeSpread(const Step& step) {
-  return step.schedule->overlap_policy == OverlapPolicy::kAllow && step.due.late > 1;
-}
-
-// Those that a transaction has room for. First those that have a few firings at most, then those
-// that catch up, in the order of time: the first of them makes at least one firing, so that each
-// comes to its end however much the others have to do.
-std::vector<Step> TakeWhatFits(std::vector<Step> steps) {
-  std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
-    if (!CanBeSpread(a) || !CanBeSpread(b)) return !CanBeSpread(a) && CanBeSpread(b);
-    return a.due.times.front() < b.due.times.front();
-  });
-  Room room;
-  std::vector<Step> taken;
-  bool spread = false;
-  for (Step& step : steps) {
-    const std::int64_t fits = room.For(step.task_bytes);
-    if (static_cast<std::int64_t>(step.plan.create.size()) > fits) {
-      if (!CanBeSpread(step)) {
-        if (!taken.empty()) continue;
-      } else if (fits == 0 && spread) {
-        continue;
-      } else {
-        step.due = FirstOfLate(std::move(step.due), std::max<std::int64_t>(fits, 1));
-        step.plan = PlanFirings(*step.schedule, /*has_task=*/false, step.due.times);
-      }
-    }
-    spread = spread || CanBeSpread(step);
-    room.Take(step);
-    taken.push_back(std::move(step));
-  }
-  return taken;
+// Whether it may have much to make up for, which may be made a few at a time.
+bool CatchesUp(const DueScheduleRow& row) {
+  const Schedule& schedule = row.schedule;
+  return schedule.overlap_policy == OverlapPolicy::kAllow &&
+         schedule.misfire_policy == MisfirePolicy::kAll && schedule.next_fire_time &&
+         *schedule.next_fire_time <= row.now - kFiringGrace;
 }
 
 std::int64_t MicrosOrZero(const std::optional<absl::Time>& time) {
@@ -165,19 +138,44 @@ absl::StatusOr<std::set<std::int64_t>> FindBusy(Session& session,
   return busy;
 }
 
-// Plans the firings of locked schedules. `stuck`: those whose zone is not known here.
-std::vector<Step> Plan(const std::vector<DueScheduleRow>& rows, const std::set<std::int64_t>& busy,
-                       std::vector<std::int64_t>& stuck) {
+// Plans the firings of locked schedules, as many as a transaction has room for. In the order of the
+// rows, but those that catch up come last: the first of them makes at least one firing, so that
+// each comes to its end however much the others have to do. `stuck`: those whose zone is not known
+// here.
+std::vector<Step> PlanWhatFits(const std::vector<DueScheduleRow>& rows,
+                               const std::set<std::int64_t>& busy,
+                               std::vector<std::int64_t>& stuck) {
+  std::vector<const DueScheduleRow*> in_order;
+  in_order.reserve(rows.size());
+  for (const DueScheduleRow& row : rows) in_order.push_back(&row);
+  const auto catching_up = std::stable_partition(
+      in_order.begin(), in_order.end(), [](const DueScheduleRow* row) { return !CatchesUp(*row); });
+  Room room;
   std::vector<Step> steps;
-  for (const DueScheduleRow& row : rows) {
-    const Schedule& schedule = row.schedule;
-    const absl::StatusOr<Recurrence> recurrence = RecurrenceOf(schedule.spec);
+  bool has_catch_up = false;
+  for (auto next = in_order.begin(); next != in_order.end(); ++next) {
+    const DueScheduleRow& row = **next;
+    const bool catches_up = next >= catching_up;
+    const std::int64_t fits = room.For(row.task_bytes);
+    // Its plan, which may be of a thousand firings, would be made for nothing.
+    if (catches_up && has_catch_up && fits == 0) continue;
+    const absl::StatusOr<Recurrence> recurrence = RecurrenceOf(row.schedule.spec);
     if (!recurrence.ok()) {
-      stuck.push_back(schedule.id);
+      stuck.push_back(row.schedule.id);
       continue;
     }
-    Step step = {&schedule, row.task_bytes, FindDueFirings(schedule, *recurrence, row.now), {}};
-    step.plan = PlanFirings(schedule, busy.contains(schedule.id), step.due.times);
+    Step step = {&row.schedule, row.task_bytes, FindDueFirings(row.schedule, *recurrence, row.now)};
+    step.plan = PlanFirings(row.schedule, busy.contains(row.schedule.id), step.due.times);
+    if (static_cast<std::int64_t>(step.plan.create.size()) > fits) {
+      if (catches_up && step.due.late > 0) {
+        step.due = FirstOfLate(std::move(step.due), std::max<std::int64_t>(fits, 1));
+        step.plan = PlanFirings(row.schedule, /*has_task=*/false, step.due.times);
+      } else if (!steps.empty()) {
+        continue;
+      }
+    }
+    has_catch_up = has_catch_up || catches_up;
+    room.Take(step);
     steps.push_back(std::move(step));
   }
   return steps;
@@ -210,8 +208,8 @@ absl::StatusOr<ScheduleRepository::FireResult> FireSome(Session& session,
                                                         {{"ids", ArrayLiteral(ids)}}));
   PARLEY_ASSIGN_OR_RETURN(const std::set<std::int64_t> busy, FindBusy(session, rows));
   ScheduleRepository::FireResult result;
-  std::vector<Step> steps = TakeWhatFits(Plan(rows, busy, result.stuck));
-  result.moved = static_cast<std::int32_t>(steps.size());
+  std::vector<Step> steps = PlanWhatFits(rows, busy, result.stuck);
+  for (const Step& step : steps) result.moved.push_back(step.schedule->id);
   // Those whose tasks are not all cancelled fire when they are, in a transaction to come.
   PARLEY_ASSIGN_OR_RETURN(const std::set<std::int64_t> waiting, CancelOthers(session, steps));
   std::erase_if(steps, [&](const Step& step) { return waiting.contains(step.schedule->id); });

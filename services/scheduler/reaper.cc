@@ -15,6 +15,9 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kPatience = absl::Seconds(5);
 constexpr std::int32_t kBatch = 500;
+// A step that was cut by what it moves (kMaxMovedBytes) has moved so many, of little more than 1
+// MiB each. After fewer nothing is left but what has come since, and that can wait for a second.
+constexpr std::int32_t kCutAtLeast = 3;
 // How far ahead the history has room for tasks that end, and how often it is seen to.
 constexpr std::int32_t kHistoryAhead = 7;
 constexpr absl::Duration kHistoryInterval = absl::Minutes(10);
@@ -38,15 +41,16 @@ Reaper::~Reaper() {
 void Reaper::Run() {
   absl::BitGen random;
   while (true) {
-    Repeat([this] { return Rescue(); });
-    Repeat([this] { return Expire(); });
-    Repeat([this] { return Unblock(); });
-    Repeat([this] { return SweepKeys(); });  // before the history forgets what they depend on
+    bool more = Repeat([this] { return Rescue(); });
+    more |= Repeat([this] { return Expire(); });
+    more |= Repeat([this] { return Unblock(); });
+    more |= Repeat([this] { return SweepKeys(); });  // before the history forgets what they need
     if (SteadyNow() >= history_at_) TendHistory();
     if (SteadyNow() >= fold_at_) FoldCounters();
     if (keep_.dead_days > 0 && SteadyNow() >= dead_at_) DropDead();
     // Not all processes at once.
-    const absl::Time next = SteadyNow() + kInterval * absl::Uniform(random, 0.8, 1.0);
+    const absl::Time next =
+        SteadyNow() + (more ? absl::ZeroDuration() : kInterval * absl::Uniform(random, 0.8, 1.0));
     MutexLock lock(mutex_);
     while (!stopping_ && SteadyNow() < next) wake_.WaitUntil(mutex_, next);
     if (stopping_) return;
@@ -58,10 +62,12 @@ bool Reaper::IsStopping() {
   return stopping_;
 }
 
-void Reaper::Repeat(const std::function<bool()>& step) {
+bool Reaper::Repeat(const std::function<bool()>& step) {
   const absl::Time until = SteadyNow() + kInterval;
-  while (step() && SteadyNow() < until && !IsStopping()) {
+  while (step()) {
+    if (SteadyNow() >= until || IsStopping()) return true;
   }
+  return false;
 }
 
 bool Reaper::Rescue() {
@@ -73,12 +79,12 @@ bool Reaper::Rescue() {
   failing_ = !rescued.ok();
   if (!rescued.ok()) return false;
   parts_.dispatcher.TasksMoved(*rescued);
-  return !rescued->empty();
+  return rescued->size() >= kCutAtLeast;
 }
 
 bool Reaper::Expire() {
   // Of an outage Rescue has told.
-  return parts_.tasks.ExpireTasks(kBatch, SteadyNow() + kPatience).value_or(0) > 0;
+  return parts_.tasks.ExpireTasks(kBatch, SteadyNow() + kPatience).value_or(0) >= kCutAtLeast;
 }
 
 bool Reaper::Unblock() {

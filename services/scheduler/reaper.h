@@ -39,10 +39,10 @@ class Reaper {
 
  private:
   void Run();
-  // Does `step` until it has nothing left to do, but not for longer than a second: the other kinds
-  // of work are not to wait for one that there is much of.
-  void Repeat(const std::function<bool()>& step);
-  // Steps: false if nothing is left.
+  // Does `step` until it has little left to do, but not for longer than a second: the other kinds
+  // of work are not to wait for one that there is much of. Whether there may be much left.
+  bool Repeat(const std::function<bool()>& step);
+  // Steps: whether there may be much left.
   bool Rescue();
   bool Expire();
   bool Unblock();

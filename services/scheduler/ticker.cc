@@ -1,8 +1,6 @@
 #include "services/scheduler/ticker.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -14,7 +12,7 @@
 namespace parley::scheduler {
 namespace {
 
-constexpr std::int32_t kSchedulesAtOnce = 100;
+constexpr std::int32_t kMostOfAKind = 100;
 constexpr absl::Duration kTickPatience = absl::Seconds(5);
 // Between two looks when others have their hands on what is due, or when tasks end all the time.
 constexpr absl::Duration kShortestRest = absl::Milliseconds(20);
@@ -91,34 +89,34 @@ absl::Time Ticker::Tick() {
 }
 
 absl::StatusOr<bool> Ticker::Fire() {
-  PARLEY_ASSIGN_OR_RETURN(const std::vector<std::int64_t> due,
-                          parts_.schedules.FindDue({kSchedulesAtOnce, /*except=*/Resting()},
-                                                   SteadyNow() + kTickPatience));
-  return Fire(due);
+  PARLEY_ASSIGN_OR_RETURN(
+      std::vector<std::int64_t> due,
+      parts_.schedules.FindDue({kMostOfAKind, /*except=*/Resting()}, SteadyNow() + kTickPatience));
+  if (due.empty()) return false;
+  due.resize(std::min(due.size(), at_once_));
+  const auto fired = parts_.schedules.Fire(due, SteadyNow() + kTickPatience);
+  if (!fired.ok()) {
+    PARLEY_RETURN_IF_ERROR(GiveWay(due, fired.status()));
+    return true;
+  }
+  at_once_ = std::min(2 * at_once_, kMostAtOnce);
+  for (const auto& task : fired->tasks) parts_.dispatcher.TaskReady(task.queue, task.due_in);
+  for (const std::int64_t id : fired->moved) resting_.erase(id);
+  for (const std::int64_t id : fired->stuck) LetRest(id, "this host does not know its time zone");
+  return !fired->moved.empty();
 }
 
-absl::StatusOr<bool> Ticker::Fire(absl::Span<const std::int64_t> ids) {
-  if (ids.empty()) return false;
-  const auto fired = parts_.schedules.Fire({ids.begin(), ids.end()}, SteadyNow() + kTickPatience);
-  if (fired.ok()) {
-    for (const auto& task : fired->tasks) parts_.dispatcher.TaskReady(task.queue, task.due_in);
-    const std::set<std::int64_t> stuck(fired->stuck.begin(), fired->stuck.end());
-    for (const std::int64_t id : ids) {
-      if (!stuck.contains(id)) resting_.erase(id);
-    }
-    for (const std::int64_t id : stuck) LetRest(id, "this host does not know its time zone");
-    return fired->moved > 0;
-  }
+absl::Status Ticker::GiveWay(const std::vector<std::int64_t>& tried, const absl::Status& status) {
   // Without a database none is at fault.
-  if (absl::IsUnavailable(fired.status()) || IsStopping()) return fired.status();
-  if (ids.size() == 1) {
-    LetRest(ids.front(), fired.status().message());
-    return false;
+  if (absl::IsUnavailable(status) || IsStopping()) return status;
+  const bool was_slow = absl::IsDeadlineExceeded(status) || absl::IsAborted(status);
+  // Whoever is alone for want of others may only have come at a bad time.
+  if (tried.size() == 1 && (!was_slow || at_once_ == 1)) {
+    LetRest(tried.front(), status.message());
+    return absl::OkStatus();
   }
-  const std::size_t half = ids.size() / 2;
-  PARLEY_ASSIGN_OR_RETURN(const bool first, Fire(ids.first(half)));
-  PARLEY_ASSIGN_OR_RETURN(const bool second, Fire(ids.subspan(half)));
-  return first || second;
+  at_once_ = std::max<std::size_t>(1, (was_slow ? at_once_ : tried.size()) / 2);
+  return was_slow ? status : absl::OkStatus();
 }
 
 void Ticker::LetRest(std::int64_t schedule_id, absl::string_view why) {

@@ -1,6 +1,7 @@
 // Makes schedules fire.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <thread>
@@ -12,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
 #include "base/mutex.h"
 #include "db/repository/schedule_repository.h"
 #include "services/scheduler/dispatcher.h"
@@ -27,13 +27,15 @@ namespace parley::scheduler {
 // the others' looks.)
 //
 // Schedules that are due go together, as far as a small transaction has room for what they make. If
-// it fails, they are halved until the one at fault is alone. That one rests for half a minute, or
-// until somebody here changes a schedule, and keeps no other from firing.
+// it fails, half as many are tried, until the one at fault is alone. That one rests for half a
+// minute, or until somebody here changes a schedule, and keeps no other from firing. If it took too
+// long, all may be slow, and the next try comes after a second.
 //
 // While the database is away it tries again every second.
 class Ticker {
  public:
   static constexpr absl::Duration kLookInterval = absl::Seconds(1);
+  static constexpr std::size_t kMostAtOnce = 300;  // schedules of a transaction
 
   // All must outlive the ticker.
   struct Parts {
@@ -60,8 +62,9 @@ class Ticker {
   absl::Time Tick();
   // Makes what is due; false if there is nothing left that this process could do.
   absl::StatusOr<bool> Fire();
-  // The same for these schedules.
-  absl::StatusOr<bool> Fire(absl::Span<const std::int64_t> ids);
+  // After those that were `tried` together have failed: fewer next time, or rest for the only one.
+  // OK if that may help at once.
+  absl::Status GiveWay(const std::vector<std::int64_t>& tried, const absl::Status& status);
   void LetRest(std::int64_t schedule_id, absl::string_view why);
   std::vector<std::int64_t> Resting() const;
   bool IsStopping();
@@ -71,6 +74,7 @@ class Ticker {
   // The thread's own.
   absl::BitGen random_;
   bool failing_ = false;
+  std::size_t at_once_ = kMostAtOnce;
   // Schedules that could not fire when they were last tried, and until when they rest.
   std::map<std::int64_t, absl::Time> resting_;
   Mutex mutex_;

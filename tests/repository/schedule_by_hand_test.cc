@@ -128,6 +128,16 @@ TEST_F(ScheduleFiringTest, ABackfillThatIsTooLargeOrNotOverDoesNothing) {
                                   Deadline()),
               Violates("end_time"));
   EXPECT_THAT(FireTimes(schedule), IsEmpty());
+  ScheduleSettings settings = Hourly();
+  settings.task.payload = std::string(std::size_t{1} << 20, 'x');
+  const Schedule heavy = CreateSchedule(settings);
+  db::ScheduleRepository::BackfillParams params = {
+      .id = heavy.id, .start = now - absl::Hours(33), .end = now, .limit = 100};
+  EXPECT_THAT(schedules_.Backfill(params, Deadline()), Violates("end_time"));
+  EXPECT_THAT(FireTimes(heavy), IsEmpty());
+  params.start += absl::Hours(1);
+  EXPECT_THAT(schedules_.Backfill(params, Deadline()), IsOk());
+  EXPECT_THAT(FireTimes(heavy), SizeIs(32));
 }
 
 TEST_F(ScheduleFiringTest, AZoneThatIsNotKnownHereKeepsNoOtherScheduleFromFiring) {
@@ -140,7 +150,7 @@ TEST_F(ScheduleFiringTest, AZoneThatIsNotKnownHereKeepsNoOtherScheduleFromFiring
   LieDown(other, absl::Hours(1));
   const auto fired = Fire();
   EXPECT_THAT(fired.stuck, ElementsAre(lost.id));
-  EXPECT_EQ(fired.moved, 1);
+  EXPECT_EQ(fired.moved.size(), 1U);
   EXPECT_THAT(fired.tasks, SizeIs(1));
   // Whoever cannot fire it looks for others.
   LieDown(other, absl::Hours(1));

@@ -15,8 +15,10 @@
 namespace parley::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class CatchUpTest : public ScheduleFiringTest {
@@ -34,7 +36,8 @@ class CatchUpTest : public ScheduleFiringTest {
   // Steps until nothing moves any more; returns how many tasks each has made.
   std::vector<std::size_t> FireAll() {
     std::vector<std::size_t> counts;
-    for (auto fired = Fire(); fired.moved > 0; fired = Fire()) counts.push_back(fired.tasks.size());
+    for (auto fired = Fire(); !fired.moved.empty(); fired = Fire())
+      counts.push_back(fired.tasks.size());
     return counts;
   }
 };
@@ -109,6 +112,23 @@ TEST_F(CatchUpTest, ManyThatFireOnceAreMadeInSteps) {
   }
 }
 
+TEST_F(CatchUpTest, WhatIsInTimeGoesBeforeWhatIsLateAndCannotBeSpread) {
+  std::vector<std::int64_t> late;
+  for (int i = 0; i < 15; ++i) {
+    const Schedule schedule = CreateSchedule(Heavy(OverlapPolicy::kSkip));
+    LieDown(schedule, absl::Hours(20 - i));
+    late.push_back(schedule.id);
+  }
+  ScheduleSettings settings = Heavy(OverlapPolicy::kSkip);
+  settings.spec.interval = absl::Seconds(1);
+  const Schedule in_time = CreateSchedule(settings);
+  LieDown(in_time, absl::Seconds(2));
+  const auto fired = Fire();
+  EXPECT_THAT(fired.moved, SizeIs(15));
+  EXPECT_EQ(fired.moved.front(), in_time.id);
+  EXPECT_THAT(fired.moved, Not(Contains(late.back())));  // the one that has waited for least long
+}
+
 TEST_F(CatchUpTest, ThreadsMakeEachFiringOfACatchUpOnce) {
   const Schedule one = CreateSchedule(Heavy());
   const Schedule two = CreateSchedule(Heavy());
@@ -135,7 +155,7 @@ TEST_F(CatchUpTest, WhatAnotherFiringCancelsIsCancelledInSteps) {
   ASSERT_THAT(Claim({"q"}).tasks, SizeIs(1));
   LieDown(schedule, absl::Hours(1));
   const auto first = Fire();
-  EXPECT_EQ(first.moved, 1);
+  EXPECT_THAT(first.moved, ElementsAre(schedule.id));
   EXPECT_THAT(first.tasks, IsEmpty());
   EXPECT_EQ(GetSchedule(schedule.id).counters.fired, 0);
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM task_history"), "15");

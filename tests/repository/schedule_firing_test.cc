@@ -64,7 +64,7 @@ TEST_F(ScheduleFiringTest, AFiringMakesATaskOfTheTemplate) {
 
 TEST_F(ScheduleFiringTest, NothingFiresBeforeItsTime) {
   CreateSchedule(Hourly());
-  EXPECT_EQ(Fire().moved, 0);
+  EXPECT_THAT(Fire().moved, IsEmpty());
   const auto next = schedules_.FindNextFiring({}, Deadline());
   ASSERT_THAT(next, IsOk());
   EXPECT_GT(next->due_in, absl::Minutes(20));
@@ -87,7 +87,7 @@ TEST_F(ScheduleFiringTest, ThreadsMakeEachFiringOnce) {
     }
   });
   // What all have passed over because one, who was slow, had it locked.
-  for (auto left = Fire(); left.moved > 0; left = Fire()) tasks += left.tasks.size();
+  for (auto left = Fire(); !left.moved.empty(); left = Fire()) tasks += left.tasks.size();
   for (const Schedule& schedule : all) {
     EXPECT_THAT(FireTimes(schedule), SizeIs(5));
     EXPECT_EQ(GetSchedule(schedule.id).counters.fired, 5);
@@ -155,7 +155,7 @@ TEST_F(ScheduleFiringTest, ABufferedFiringComesWhenTheTaskHasEnded) {
   const absl::Time waiting = Firing(schedule, 0);
   EXPECT_EQ(GetSchedule(schedule.id).buffered_fire_time, waiting);
   EXPECT_TRUE(schedules_.FindNextFiring({}, Deadline())->buffering);
-  EXPECT_EQ(Fire().moved, 0);
+  EXPECT_THAT(Fire().moved, IsEmpty());
   EXPECT_THAT(Ack({claimed.tasks.at(0).id, claimed.token}), IsOk());
   EXPECT_THAT(Fire().tasks, SizeIs(1));
   const Schedule after = GetSchedule(schedule.id);

@@ -202,7 +202,7 @@ TEST_F(ScheduleRepositoryTest, APausedScheduleDoesNotFireAndCountsWhatItMisses) 
   EXPECT_EQ(renamed->pause_note, "because");
 
   LieDown(schedule, absl::Hours(4));
-  EXPECT_EQ(Fire().moved, 0);
+  EXPECT_THAT(Fire().moved, IsEmpty());
   EXPECT_EQ(schedules_.FindNextFiring({}, Deadline())->due_in, absl::InfiniteDuration());
   const auto resumed = schedules_.Resume(schedule.id, Deadline());
   ASSERT_THAT(resumed, IsOk());
@@ -210,7 +210,7 @@ TEST_F(ScheduleRepositoryTest, APausedScheduleDoesNotFireAndCountsWhatItMisses) 
   EXPECT_EQ(resumed->pause_note, "");
   EXPECT_EQ(resumed->counters.missed, 4);
   EXPECT_GT(*resumed->next_fire_time, Now());
-  EXPECT_EQ(Fire().moved, 0);
+  EXPECT_THAT(Fire().moved, IsEmpty());
   EXPECT_THAT(FireTimes(schedule), IsEmpty());
   EXPECT_EQ(schedules_.Resume(schedule.id, Deadline())->version, resumed->version);
 }

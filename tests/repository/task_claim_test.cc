@@ -205,13 +205,16 @@ TEST_F(TaskRetryTest, RestsNoLongerThanTheLongestWhateverTheJitter) {
   NewTask task = MakeTask();
   task.max_attempts = 100;
   task.retry = {
-      .first = absl::Minutes(10), .longest = absl::Minutes(10), .multiplier = 1, .jitter = 0.5};
+      .first = absl::Hours(1), .longest = absl::Minutes(10), .multiplier = 1, .jitter = 0.5};
   Create(task);
+  std::set<absl::Duration> lengths;
   for (int i = 0; i < 40; ++i) {
     const absl::Duration length = FailOnce().length;
     EXPECT_GE(length, absl::Minutes(5));
     EXPECT_LE(length, absl::Minutes(10));
+    lengths.insert(length);
   }
+  EXPECT_GT(lengths.size(), 30U);  // what failed together does not come back together
 }
 
 TEST_F(TaskRetryTest, TheTaskGoesBeforeTheQueueAndTheQueueBeforeTheDefault) {

@@ -1,5 +1,6 @@
 """Schedules that have much to do, or cannot do it, keep no others from firing."""
 
+import contextlib
 import unittest
 
 import harness
@@ -81,6 +82,19 @@ class BrokenTest(ScheduleCase):
         harness.poll("it to fire", lambda: self.firings(broken))
         self.assertEqual(len([line for line in self.schedulerd.log()
                               if line.get("schedule_id") == str(broken.id)]), 1)
+
+    def test_a_table_that_is_locked_for_a_while_is_no_schedules_fault(self):
+        schedule = self.create(spec=EVERY_SECOND, **EVERY_FIRING)
+        with contextlib.closing(self.database.connect()) as connection:
+            connection.cursor().execute("LOCK TABLE tasks IN SHARE MODE")  # as an index is built
+            harness.poll("it to be found out", lambda: [
+                line for line in self.schedulerd.log()
+                if line["message"] == "schedules wait for the database"])
+        seen = self.database.value("SELECT now()").timestamp()
+        harness.poll("it to fire again", lambda: any(
+            fire > seen for fire, _, _ in self.firings(schedule)))
+        self.assertEqual([line for line in self.schedulerd.log()
+                          if line.get("schedule_id") == str(schedule.id)], [])
 
 
 if __name__ == "__main__":

@@ -195,7 +195,8 @@ class StreamTest(WorkCase):
         self.assertEqual(doomed.wait(), 0)
 
     def test_a_worker_whose_host_has_vanished_is_found_out(self):
-        server = self.start("schedulerd", "--keepalive", "1s")
+        # Long enough for a worker here, however busy the machine is.
+        server = self.start("schedulerd", "--keepalive", "3s")
         host, port = server.address.rsplit(":", 1)
         road = Road(host, int(port))
         self.addCleanup(road.cut)

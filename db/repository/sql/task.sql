@@ -131,7 +131,9 @@ WITH stopped AS MATERIALIZED (
       run_at = CASE stopped.kind
         WHEN 'released' THEN t.run_at
         WHEN 'abandoned' THEN now()
-        ELSE now() + least((stopped.retry ->> 'longest_us')::float8,
+        -- Jitter below the longest too, or all that failed together would come together for ever.
+        ELSE now() + least((stopped.retry ->> 'longest_us')::float8
+                             * (1 - (stopped.retry ->> 'jitter')::float8 * random()),
                            (stopped.retry ->> 'first_us')::float8
                              * power((stopped.retry ->> 'multiplier')::float8, t.attempt - 1)
                              * (1 + (stopped.retry ->> 'jitter')::float8 * (2 * random() - 1)))

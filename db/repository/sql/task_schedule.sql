@@ -136,8 +136,8 @@ GROUP BY due.id
 ORDER BY min(due.turn), min(due.fire_at);
 
 -- name: LockDueSchedules
--- Of these, those that still are what FindDueSchedules looks for. What another process has its hands on is
--- passed over.
+-- Of these, in their order, those that still are what FindDueSchedules looks for. What another process has
+-- its hands on is passed over.
 SELECT (octet_length(s.payload) + octet_length(s.headers::text) + 1024)::bigint AS task_bytes,
        {ScheduleTiming}
 FROM schedules AS s
@@ -145,7 +145,7 @@ WHERE s.id = ANY(:ids::bigint[]) AND s.paused_at IS NULL
   AND (s.next_fire_at <= now()
        OR s.buffered_fire_at IS NOT NULL
           AND NOT EXISTS (SELECT FROM tasks AS t WHERE t.schedule_id = s.id))
-ORDER BY s.id
+ORDER BY array_position(:ids::bigint[], s.id)
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: FindSchedulesWithTasks
