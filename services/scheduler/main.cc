@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
         &history_days, scheduler::IsHistoryDays},
        {"dead-days", "PARLEY_DEAD_DAYS",
         "for how many days dead tasks are kept, 0 to 3650; 0: until they are driven again or "
-        "purged",
+        "purged; the same for every parley-schedulerd of a database",
         &dead_days, scheduler::IsDeadDays},
        {.flag = "targets",
         .environment = "PARLEY_TARGETS",
