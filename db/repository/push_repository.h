@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,7 +27,10 @@ struct HandoffPlace {
   std::string queue;
   std::string token_prefix;  // kPlaceTokenPrefixSize digits, with which the leases' tokens begin
 
-  auto operator<=>(const HandoffPlace&) const = default;
+  bool operator==(const HandoffPlace&) const = default;
+  bool operator<(const HandoffPlace& other) const {
+    return std::tie(queue, token_prefix) < std::tie(other.queue, other.token_prefix);
+  }
 };
 
 // A RUNNING task under a pusher's lease.

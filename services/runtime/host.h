@@ -13,10 +13,10 @@
 
 namespace parley::runtime {
 
-// Call it in main before any thread exists. Blocks SIGTERM, SIGINT and SIGPIPE in the calling thread
-// and in all that it starts; Host::Run then takes the signals. And has Abseil's mutexes, which gRPC
-// takes some dozen times a call, not look for deadlocks: Debian builds Abseil so that they do, which
-// takes a tenth of a call's time.
+// Call it in main before any thread exists. Blocks SIGTERM, SIGINT and SIGPIPE in the calling
+// thread and in all that it starts; Host::Run then takes the signals. And has Abseil's mutexes,
+// which gRPC takes some dozen times a call, not look for deadlocks: Debian builds Abseil so that
+// they do, which takes a tenth of a call's time.
 void PrepareProcess();
 
 // Serves until SIGTERM or SIGINT:
