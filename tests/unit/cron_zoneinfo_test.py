@@ -3,7 +3,7 @@
 
 The walk asks Python's zoneinfo what clocks show, and knows nothing of how cron.cc finds its way.
 argv[1] is the program cron-occurrences. Without --all, a zone is walked around its changes of offset,
-in the years drawn for it, and a few ordinary weeks; with --all, all its minutes are (half an hour).
+in the years drawn for it, and a few ordinary weeks; with --all, all its minutes are (an hour of a core).
 """
 
 import argparse
