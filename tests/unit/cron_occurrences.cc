@@ -7,23 +7,12 @@
 
 #include "absl/time/time.h"
 #include "base/cron.h"
+#include "tests/unit/resolution_letter.h"
 
 namespace {
 
 using ::parley::CronExpression;
-using ::parley::LocalTimeResolution;
-
-char LetterOf(LocalTimeResolution resolution) {
-  switch (resolution) {
-    case LocalTimeResolution::kUnique:
-      return 'u';
-    case LocalTimeResolution::kShifted:
-      return 's';
-    case LocalTimeResolution::kAmbiguous:
-      return 'a';
-  }
-  return '?';
-}
+using ::parley::LetterOf;
 
 void Answer(const CronExpression& cron, const absl::TimeZone& zone, absl::Time begin,
             absl::Time end) {

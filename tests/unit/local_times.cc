@@ -8,12 +8,13 @@
 
 #include "absl/time/time.h"
 #include "base/local_time.h"
+#include "tests/unit/resolution_letter.h"
 
 namespace {
 
 using ::parley::FoldPolicy;
+using ::parley::LetterOf;
 using ::parley::LocalTime;
-using ::parley::LocalTimeResolution;
 
 std::optional<parley::ResolvedLocalTime> Resolve(const std::string& zone,
                                                  const std::string& date_time, FoldPolicy fold) {
@@ -23,18 +24,6 @@ std::optional<parley::ResolvedLocalTime> Resolve(const std::string& zone,
   local_time.fold_policy = fold;
   parley::Violations violations;
   return ResolveLocalTime(local_time, "UTC", violations);
-}
-
-char LetterOf(LocalTimeResolution resolution) {
-  switch (resolution) {
-    case LocalTimeResolution::kUnique:
-      return 'u';
-    case LocalTimeResolution::kShifted:
-      return 's';
-    case LocalTimeResolution::kAmbiguous:
-      return 'a';
-  }
-  return '?';
 }
 
 }  // namespace
