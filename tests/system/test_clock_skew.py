@@ -1,22 +1,18 @@
 """The clocks of the services and of the database are an hour apart: the database's decides.
 
-It is PostgreSQL that runs under faketime; and in one test a service, whose clock is set back.
+It is PostgreSQL that runs under faketime.
 """
 
 import datetime
 import itertools
-import os
-import pathlib
-import tempfile
 import time
 import unittest
 
-import grpc
-
+import faketime
 import harness
 from cluster import Cluster
 from database import Database
-from schedules import ALLOW, EVERY_SECOND, HOUR, UTC, ScheduleCase
+from schedules import ALLOW, EVERY_SECOND, HOUR, UTC
 from worker import Worker, PENDING, SUCCEEDED
 
 EXPIRED = 6
@@ -28,13 +24,6 @@ def seconds(timestamp):
     return timestamp.ToMicroseconds() / MICRO
 
 
-def sweep():
-    """Removes the shared memory that faketime has left of processes that are gone."""
-    for path in pathlib.Path("/dev/shm").glob("*faketime_s*_*"):
-        if not os.path.exists("/proc/" + path.name.rpartition("_")[2]):
-            path.unlink(missing_ok=True)
-
-
 class SkewCase:
     """The tests; the classes below say by how many hours the database's clock is ahead."""
 
@@ -42,12 +31,9 @@ class SkewCase:
 
     @classmethod
     def new_database(cls):
-        # $LIB is for the loader to replace. Clocks that only measure how long something takes are left
-        # alone.
-        cls.cluster = Cluster("max_connections = 100", "shared_buffers = 32MB", env={
-            "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME": f"{cls.hours:+}h",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
-        cls.addClassCleanup(sweep)
+        cls.cluster = Cluster("max_connections = 100", "shared_buffers = 32MB", env=faketime.ENVIRONMENT | {
+            "FAKETIME": f"{cls.hours:+}h"})
+        cls.addClassCleanup(faketime.sweep)
         cls.addClassCleanup(cls.cluster.remove)
         return Database("skew", cluster_url=cls.cluster.url)
 
@@ -202,51 +188,6 @@ class DatabaseAheadTest(SkewCase, harness.SystemTest):
 class DatabaseBehindTest(SkewCase, harness.SystemTest):
     runs = ("schedulerd",)
     hours = -1
-
-
-class SetBackTest(ScheduleCase):
-    """Somebody sets the clock of a service's host back by an hour."""
-
-    runs = ()
-
-    def test_nothing_waits_for_the_hour_to_pass(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".clock") as clock:
-            def set_clock(offset):
-                clock.seek(0)
-                clock.truncate()
-                clock.write(offset)
-                clock.flush()
-
-            set_clock("+0")
-            self.addClassCleanup(sweep)
-            server = self.start("schedulerd", env={
-                "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1",
-                "FAKETIME_TIMESTAMP_FILE": clock.name, "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                # It wants to be the first that is loaded.
-                "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"})
-            task = server.tasks.CreateTask(queue=self.queue, name="task", delay={"seconds": 3})
-            first = server.workers.begin("LeaseTasks", queues=[self.queue], wait_for=WAIT,
-                                         lease_duration={"seconds": 2})
-            set_clock("-1h")
-            harness.poll("the service's clock to be set back", lambda: any(
-                line["time"] < (datetime.datetime.now(UTC) - datetime.timedelta(minutes=50))
-                .strftime("%Y-%m-%dT%H:%M:%S") for line in self.stirred(server)))
-            # What was waited for comes, a lease that runs out is taken back, and schedules fire.
-            self.assertEqual([lease.task.id for lease in first.result().leases], [task.id])
-            [second] = server.workers.LeaseTasks(queues=[self.queue], wait_for=WAIT).leases
-            self.assertEqual((second.task.id, second.task.attempt), (task.id, 2))
-            schedule = self.create(server, spec=EVERY_SECOND, overlap_policy=ALLOW)
-            harness.poll("firings", lambda: len(self.firings(schedule)) >= 3)
-
-    @staticmethod
-    def stirred(server):
-        """The log, after a call that is written into it."""
-        try:
-            server.tasks.GetTask(task_id=999_999_999)
-        except grpc.RpcError:
-            pass
-        return server.log()
 
 
 if __name__ == "__main__":
