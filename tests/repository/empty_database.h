@@ -15,11 +15,14 @@
 
 namespace parley::testing {
 
-// An empty database of the test's own. Dropped at the end, whoever is connected.
+// A database of the test's own, empty or a copy. Dropped at the end, whoever is connected.
 class EmptyDatabase {
  public:
-  EmptyDatabase() : name_(UniqueName()), dsn_(ClusterDsn().With("dbname", name_)) {
-    RunSql(ClusterDsn(), absl::StrCat("CREATE DATABASE ", name_, " TEMPLATE template0"));
+  EmptyDatabase() : EmptyDatabase("template0") {}
+  // Nobody may be connected to `source`.
+  explicit EmptyDatabase(const std::string& source)
+      : name_(UniqueName()), dsn_(ClusterDsn().With("dbname", name_)) {
+    RunSql(ClusterDsn(), absl::StrCat("CREATE DATABASE ", name_, " TEMPLATE ", source));
   }
   ~EmptyDatabase() { RunSql(ClusterDsn(), absl::StrCat("DROP DATABASE ", name_, " WITH (FORCE)")); }
 
