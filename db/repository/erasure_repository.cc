@@ -121,6 +121,8 @@ absl::StatusOr<Erasure> BeginIn(Session& session, std::int64_t user_id) {
   if (!before) {
     PARLEY_RETURN_IF_ERROR(
         session.Execute(sql::erasure::AnonymizeUser, {{"user_id", user_id}}).status());
+    PARLEY_RETURN_IF_ERROR(
+        session.Execute(sql::erasure::ForgetLegacyPassword, {{"user_id", user_id}}).status());
   }
   PARLEY_RETURN_IF_ERROR(
       session

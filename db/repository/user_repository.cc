@@ -70,6 +70,7 @@ struct type_conversion<parley::db::Credentials> {
   static void from_base(const values& row, indicator /*unused*/, parley::db::Credentials& out) {
     out.user = parley::db::UserFromRow(row);
     out.password_hash = parley::db::OptionalTextColumn(row, "password_hash");
+    out.legacy_password = parley::db::OptionalTextColumn(row, "legacy_password");
   }
 };
 
@@ -218,7 +219,31 @@ absl::StatusOr<User> UserRepository::SetPassword(std::int64_t id,
                                                        UserNotFound(id)));
         // Asked under the lock that the update has taken; if it fails, nothing is written.
         PARLEY_RETURN_IF_ERROR(CheckNotErased(session, id));
+        PARLEY_RETURN_IF_ERROR(
+            session.Execute(sql::user::DropLegacyPassword, {{"id", id}}).status());
         return user;
+      });
+}
+
+absl::StatusOr<bool> UserRepository::ReplaceLegacyPassword(const ReplaceParams& params,
+                                                           absl::Time deadline) {
+  return RunTransaction(
+      pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<bool> {
+        PARLEY_RETURN_IF_ERROR(
+            Found(session.QueryOptional<User>(sql::user::LockUser, {{"id", params.id}}),
+                  UserNotFound(params.id))
+                .status());
+        PARLEY_ASSIGN_OR_RETURN(
+            const std::optional<IdRow> taken,
+            session.QueryOptional<IdRow>(sql::user::TakeLegacyPassword,
+                                         {{"id", params.id}, {"password", params.password}}));
+        if (!taken) return false;
+        PARLEY_RETURN_IF_ERROR(
+            session
+                .Execute(sql::user::StoreFirstHash,
+                         {{"id", params.id}, {"password_hash", params.password_hash}})
+                .status());
+        return true;
       });
 }
 

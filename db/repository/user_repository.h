@@ -16,10 +16,12 @@
 
 namespace parley::db {
 
-// A user and the stored hash of the password, if there is one.
+// A user and what the password is compared with, if there is one: a hash, or the plain text that an
+// adopted database brought along and that nobody has used yet. Never both.
 struct Credentials {
   User user;
   std::optional<std::string> password_hash;
+  std::optional<std::string> legacy_password;
 };
 
 // Thread-safe. Every call blocks until `deadline` at most, and may end with UNAVAILABLE or
@@ -76,10 +78,19 @@ class UserRepository {
   // FAILED_PRECONDITION: USER_ERASED.
   absl::StatusOr<User> Update(const UpdateParams& params, absl::Time deadline);
 
-  // An absent hash removes the password. NOT_FOUND: USER_NOT_FOUND. FAILED_PRECONDITION:
-  // USER_ERASED.
+  // An absent hash removes the password; one of an adopted database goes too. NOT_FOUND:
+  // USER_NOT_FOUND. FAILED_PRECONDITION: USER_ERASED.
   absl::StatusOr<User> SetPassword(std::int64_t id, const std::optional<std::string>& hash,
                                    absl::Time deadline);
+
+  struct ReplaceParams {
+    std::int64_t id = 0;
+    std::string password;  // the legacy one, as Credentials had it
+    std::string password_hash;
+  };
+  // The hash in place of the legacy password. False, and nothing changed: that is no longer there,
+  // because another call was quicker. NOT_FOUND: USER_NOT_FOUND.
+  absl::StatusOr<bool> ReplaceLegacyPassword(const ReplaceParams& params, absl::Time deadline);
 
   // With the memberships. NOT_FOUND: USER_NOT_FOUND. FAILED_PRECONDITION: USER_HAS_MESSAGES.
   absl::Status Delete(std::int64_t id, absl::Time deadline);

@@ -24,6 +24,10 @@ class PasswordHasher {
   // Takes as long as Verify and answers false: for logins that do not exist or have no password.
   absl::StatusOr<bool> VerifyNobody(absl::string_view password) const;
 
+  // Whether `password` is `plain`, which is kept as plain text; takes as long as Verify, whatever
+  // the two are.
+  absl::StatusOr<bool> VerifyPlain(absl::string_view password, absl::string_view plain) const;
+
  private:
   std::string nobody_;  // constant after construction
 };

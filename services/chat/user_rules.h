@@ -1,8 +1,8 @@
-// What a user may look like. Pure functions; each adds what is wrong to `violations`.
+// What a user may look like; logins are base/login.h's affair. Pure functions; each adds what is
+// wrong to `violations`.
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -21,12 +21,6 @@ void CheckId(absl::string_view field, std::int64_t id, Violations& violations);
 // 1..kMaxBatch ids, each positive.
 void CheckIds(absl::string_view field, const std::vector<std::int64_t>& ids,
               Violations& violations);
-
-// 1..256 code points. Returns the form in which logins are compared (empty if there is none).
-std::string CheckLogin(absl::string_view field, absl::string_view login, Violations& violations);
-
-// CheckLogin, and not one that only erased users have.
-std::string CheckNewLogin(absl::string_view field, absl::string_view login, Violations& violations);
 
 // 0..256 code points.
 void CheckUserName(absl::string_view field, absl::string_view name, Violations& violations);

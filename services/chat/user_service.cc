@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
+#include "base/login.h"
 #include "base/status_macros.h"
 #include "base/text.h"
 #include "services/chat/user_convert.h"
@@ -218,16 +219,32 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
   PARLEY_ASSIGN_OR_RETURN(const std::optional<db::Credentials> stored,
                           users_.GetCredentials(login_key, call.deadline()));
-  // The same work whether the login exists or not, so that time tells nothing.
-  PARLEY_ASSIGN_OR_RETURN(const bool right,
-                          stored && stored->password_hash
-                              ? hasher_.Verify(request.password(), *stored->password_hash)
-                              : hasher_.VerifyNobody(request.password()));
+  PARLEY_ASSIGN_OR_RETURN(const bool right, IsRight(request.password(), stored));
   if (!right) return WrongCredentials();
+  if (stored->legacy_password) {
+    PARLEY_ASSIGN_OR_RETURN(const std::string hash, hasher_.Hash(request.password()));
+    // False if another call was quicker: it verified this password, or replaced it just now.
+    PARLEY_RETURN_IF_ERROR(users_
+                               .ReplaceLegacyPassword({.id = stored->user.id,
+                                                       .password = *stored->legacy_password,
+                                                       .password_hash = hash},
+                                                      call.deadline())
+                               .status());
+  }
   if (stored->user.status == UserStatus::kBlocked) {
     return Error(absl::StatusCode::kPermissionDenied, reason::kUserBlocked, "the user is blocked");
   }
   return ToProto(stored->user);
+}
+
+absl::StatusOr<bool> UserService::IsRight(const std::string& password,
+                                          const std::optional<db::Credentials>& stored) const {
+  // The same work whether the login exists or not, so that time tells nothing.
+  if (stored && stored->password_hash) return hasher_.Verify(password, *stored->password_hash);
+  if (stored && stored->legacy_password) {
+    return hasher_.VerifyPlain(password, *stored->legacy_password);
+  }
+  return hasher_.VerifyNobody(password);
 }
 
 grpc::ServerUnaryReactor* UserService::DeleteUser(Context* context, const Bytes* in, Bytes* out) {

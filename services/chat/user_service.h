@@ -65,6 +65,9 @@ class UserService final
   absl::StatusOr<v1::User> Update(const runtime::Call& call, const v1::UpdateUserRequest& request);
   absl::StatusOr<v1::User> Verify(const runtime::Call& call,
                                   const v1::VerifyPasswordRequest& request);
+  // nullopt: there is no such login.
+  absl::StatusOr<bool> IsRight(const std::string& password,
+                               const std::optional<db::Credentials>& stored) const;
 
   runtime::CallPipeline& calls_;
   runtime::Executor& password_executor_;

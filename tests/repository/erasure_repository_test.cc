@@ -90,6 +90,7 @@ class Erasures : public ::testing::Test {
 TEST_F(Erasures, TakeTheUsersNamesAwayAtOnce) {
   ASSERT_THAT(users_.Update({.id = ann_, .set_name = true, .name = "Ann"}, Soon()), IsOk());
   ASSERT_THAT(users_.SetPassword(ann_, "hash", Soon()), IsOk());
+  database_.Sql(absl::StrCat("INSERT INTO legacy_passwords VALUES (", ann_, ", 'plain', false)"));
   const User before = users_.Get(ann_, Soon()).value();
   Send(chat_, ann_, "x");
   const auto begun = erasures_.Begin(ann_, Soon());
@@ -107,6 +108,7 @@ TEST_F(Erasures, TakeTheUsersNamesAwayAtOnce) {
   EXPECT_EQ(user->status, UserStatus::kBlocked);
   EXPECT_EQ(user->version, before.version + 1);
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM users WHERE password_hash IS NOT NULL"), "0");
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM legacy_passwords"), "0");
   EXPECT_NE(NewUser(database_.pool(), "ann"), ann_);  // the login is free again
   EXPECT_THAT(users_.GetByLogin(user->login, Soon()),
               StatusIs(StatusCode::kNotFound, reason::kUserNotFound));

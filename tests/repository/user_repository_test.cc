@@ -178,6 +178,29 @@ TEST_F(Users, KeepThePasswordHashApart) {
               StatusIs(StatusCode::kNotFound, reason::kUserNotFound));
 }
 
+TEST_F(Users, HaveTheirLegacyPasswordReplacedOnce) {
+  const std::int64_t id = NewUser(database_.pool(), "ann");
+  database_.Sql("INSERT INTO legacy_passwords SELECT id, 'plain', false FROM users");
+  EXPECT_EQ(users_.GetCredentials("ann", Soon()).value()->legacy_password, std::nullopt);
+  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash"}, Soon()).value(), false);
+  database_.Sql("UPDATE legacy_passwords SET accepted = true");
+  EXPECT_EQ(users_.GetCredentials("ann", Soon()).value()->legacy_password, "plain");
+  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "other", "hash"}, Soon()).value(), false);
+  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash"}, Soon()).value(), true);
+  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash 2"}, Soon()).value(), false);
+  const auto credentials = users_.GetCredentials("ann", Soon()).value();
+  EXPECT_EQ(credentials->password_hash, "hash");
+  EXPECT_EQ(credentials->legacy_password, std::nullopt);
+  EXPECT_EQ(credentials->user.version, 1);
+}
+
+TEST_F(Users, GoWithTheirLegacyPasswords) {
+  const std::int64_t id = NewUser(database_.pool(), "ann");
+  database_.Sql("INSERT INTO legacy_passwords SELECT id, 'plain', true FROM users");
+  ASSERT_THAT(users_.Delete(id, Soon()), IsOk());
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM legacy_passwords"), "0");
+}
+
 TEST_F(Users, TakeTheirMembershipsWithThem) {
   const std::int64_t ann = NewUser(database_.pool(), "ann");
   const std::int64_t bob = NewUser(database_.pool(), "bob");

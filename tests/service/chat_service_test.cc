@@ -101,6 +101,44 @@ TEST_F(ChatServices, VerifyPasswordsWithoutTellingWhatWasWrong) {
   }
 }
 
+TEST_F(ChatServices, TakeALegacyPasswordOnceAndKeepItsHash) {
+  const v1::User ann = NewUser("ann");
+  NewUser("bob");
+  database_.Sql(
+      "INSERT INTO legacy_passwords SELECT id, 'plain', login = 'ann' FROM users ORDER BY id");
+  v1::User user;
+  const grpc::Status nobody = Verify("nobody", "plain", &user);
+  for (const grpc::Status& refused : {Verify("ann", "Plain", &user), Verify("ann", "plain ", &user),
+                                      Verify("bob", "plain", &user)}) {
+    EXPECT_EQ(refused.error_code(), StatusCode::UNAUTHENTICATED);
+    EXPECT_EQ(refused.error_message(), nobody.error_message());
+    EXPECT_EQ(refused.error_details(), nobody.error_details());
+  }
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM legacy_passwords"), "2");
+
+  ASSERT_TRUE(Verify("ann", "plain", &user).ok());
+  EXPECT_EQ(user.etag(), ann.etag());
+  EXPECT_EQ(user.update_time().DebugString(), ann.update_time().DebugString());
+  EXPECT_EQ(database_.Sql("SELECT password_hash LIKE '$argon2id$%' FROM users WHERE login = 'ann'"),
+            "t");
+  EXPECT_EQ(database_.Sql("SELECT string_agg(login, ',') FROM legacy_passwords"
+                          " JOIN users ON id = user_id"),
+            "bob");
+  EXPECT_TRUE(Verify("ann", "plain", &user).ok());
+  EXPECT_EQ(Verify("ann", "Plain", &user).error_code(), StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(ChatServices, ForgetALegacyPasswordWhenItIsSet) {
+  v1::SetPasswordRequest request;
+  request.set_user_id(NewUser("ann").id());
+  database_.Sql("INSERT INTO legacy_passwords SELECT id, 'plain', true FROM users");
+  v1::User user;
+  grpc::ClientContext context;
+  ASSERT_TRUE(users_->SetPassword(&context, request, &user).ok());  // removes it
+  EXPECT_EQ(Verify("ann", "plain", &user).error_code(), StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM legacy_passwords"), "0");
+}
+
 TEST_F(ChatServices, TellThatAUserIsBlockedOnlyAfterTheRightPassword) {
   v1::UpdateUserRequest request;
   request.mutable_user()->set_id(NewUser("ann", "right").id());

@@ -1,6 +1,6 @@
 parley_test(base_test
   SOURCES base_cron_test.cc base_error_test.cc base_fingerprint_test.cc base_local_time_test.cc
-          base_recurrence_test.cc base_text_test.cc
+          base_login_test.cc base_recurrence_test.cc base_text_test.cc
   LINKS parley::base)
 
 parley_binary(cron-occurrences

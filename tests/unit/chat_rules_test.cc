@@ -47,23 +47,6 @@ TEST(CheckTitle, IsOneTo256Characters) {
   EXPECT_THAT(violations.ToStatus(), Violates("description"));
 }
 
-TEST(CheckLogin, ReturnsTheFormInWhichLoginsAreCompared) {
-  Violations violations;
-  EXPECT_EQ(CheckLogin("login", "ANN", violations), "ann");
-  EXPECT_TRUE(violations.empty());
-}
-
-TEST(CheckLogin, RefusesLoginsThatVanishOrExplodeWhenFolded) {
-  Violations invisible;
-  CheckLogin("login", "\xe2\x80\x8b\xc2\xad", invisible);  // zero-width space, soft hyphen
-  EXPECT_THAT(invisible.ToStatus(), Violates("login"));
-  std::string ligatures;
-  for (int i = 0; i < 256; ++i) ligatures += "\xef\xb7\xba";  // one character, folds to 18
-  Violations exploding;
-  CheckLogin("login", ligatures, exploding);
-  EXPECT_THAT(exploding.ToStatus(), Violates("login"));
-}
-
 TEST(CheckRetention, WantsAMinuteToAHundredYears) {
   Violations right;
   CheckRetention("r", absl::Minutes(1), right);

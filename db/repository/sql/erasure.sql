@@ -23,6 +23,9 @@ SET login = 'erased-' || id, login_key = 'ERASED-' || id, name = NULL, password_
     status = 'blocked', version = version + 1, updated_at = now()
 WHERE id = :user_id;
 
+-- name: ForgetLegacyPassword
+DELETE FROM legacy_passwords WHERE user_id = :user_id;
+
 -- name: InsertErasure
 INSERT INTO erasures (user_id, task_id) VALUES (:user_id, :task_id);
 

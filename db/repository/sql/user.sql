@@ -24,12 +24,28 @@ FROM users
 WHERE login_key = :login_key;
 
 -- name: GetCredentials
-SELECT id, login, name, status, version,
-       (extract(epoch FROM created_at) * 1000000)::bigint AS create_us,
-       (extract(epoch FROM updated_at) * 1000000)::bigint AS update_us,
-       password_hash
-FROM users
-WHERE login_key = :login_key;
+-- A password that came with an adopted database counts only while there is no hash.
+SELECT u.id, u.login, u.name, u.status, u.version,
+       (extract(epoch FROM u.created_at) * 1000000)::bigint AS create_us,
+       (extract(epoch FROM u.updated_at) * 1000000)::bigint AS update_us,
+       u.password_hash,
+       CASE WHEN u.password_hash IS NULL THEN legacy.password END AS legacy_password
+FROM users AS u
+LEFT JOIN legacy_passwords AS legacy ON legacy.user_id = u.id AND legacy.accepted
+WHERE u.login_key = :login_key;
+
+-- name: TakeLegacyPassword
+-- Under the user's lock. No row: it has been replaced or removed since it was read.
+DELETE FROM legacy_passwords
+WHERE user_id = :id AND password = :password AND accepted
+RETURNING user_id AS id;
+
+-- name: StoreFirstHash
+-- The password stays what it was, so the user's version does too.
+UPDATE users SET password_hash = :password_hash WHERE id = :id AND password_hash IS NULL;
+
+-- name: DropLegacyPassword
+DELETE FROM legacy_passwords WHERE user_id = :id;
 
 -- name: BatchGetUsers
 SELECT id, login, name, status, version,
