@@ -221,4 +221,11 @@ absl::StatusOr<MigrationSet> MigrationSet::FromDirectory(const std::string& dire
   return FromFiles(files);
 }
 
+MigrationSet MigrationSet::Only(const std::set<std::string>& versions) const {
+  std::vector<Migration> migrations;
+  std::copy_if(migrations_.begin(), migrations_.end(), std::back_inserter(migrations),
+               [&](const Migration& migration) { return versions.contains(migration.version); });
+  return MigrationSet(std::move(migrations));
+}
+
 }  // namespace parley::db

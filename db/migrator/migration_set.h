@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,9 @@ class MigrationSet {
   // The *.sql files of `directory`; other files are left alone. NOT_FOUND if it cannot be read or
   // has none.
   static absl::StatusOr<MigrationSet> FromDirectory(const std::string& directory);
+
+  // Those of `versions`.
+  MigrationSet Only(const std::set<std::string>& versions) const;
 
   const std::vector<Migration>& migrations() const { return migrations_; }
 
