@@ -115,7 +115,10 @@ main() {
     python3-psycopg2 "${PACKAGES_CELERY[@]}" "${PACKAGES_CLOCK[@]}")
   [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")
   need_packages "${packages[@]}"
-  need_grpcurl || fail "grpcurl is needed and could not be installed"
+  local tool
+  for tool in grpcurl dbmate goose; do
+    "need_$tool" || fail "$tool is needed and could not be installed"
+  done
 
   step "Build, preset $PRESET"
   build

@@ -137,6 +137,23 @@ package_progress() {
 # need_go: Go by whatever installation there is, Debian's if none.
 need_go() { command -v go >/dev/null || need_packages golang-go; }
 
+# need_npm: Node and npm by whatever installation there is, Debian's if none.
+need_npm() {
+  command -v node >/dev/null || need_packages nodejs || return 1
+  command -v npm >/dev/null || need_packages npm
+}
+
+# quietly NAME COMMAND...: its output goes to var/tools/NAME.log, whose end is shown if it fails.
+quietly() {
+  local log=$VAR/tools/$1.log
+  shift
+  mkdir -p "$VAR/tools"
+  "$@" >"$log" 2>&1 || {
+    tail -n 5 "$log" >&2
+    return 1
+  }
+}
+
 # need_grpcurl: sets GRPCURL to a grpcurl, the caller's own or one built into var/tools/bin.
 # Version 1.8.9 builds with Debian 12's Go as well as with later ones.
 need_grpcurl() {
@@ -148,15 +165,37 @@ need_grpcurl() {
       need_go || return 1
       note "building grpcurl into var/tools/bin"
       mkdir -p "$VAR/tools/bin"
-      (cd "$VAR" && GOBIN=$VAR/tools/bin GOFLAGS='' \
-        go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.9) >"$VAR/tools/grpcurl.log" 2>&1 ||
-        {
-          tail -n 5 "$VAR/tools/grpcurl.log" >&2
-          return 1
-        }
+      quietly grpcurl env -C "$VAR" GOBIN="$VAR/tools/bin" GOFLAGS= \
+        go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.9 || return 1
     fi
   fi
   export GRPCURL
+}
+
+# need_dbmate, need_goose: set DBMATE and GOOSE to the tools whose reading of our migrations the tests
+# compare with ours: these versions and no others, in var/tools.
+DBMATE_VERSION=2.36.0
+need_dbmate() {
+  export DBMATE=$VAR/tools/dbmate/node_modules/.bin/dbmate
+  [[ $("$DBMATE" --version 2>/dev/null) != "dbmate version $DBMATE_VERSION" ]] || return 0
+  need_npm || return 1
+  note "installing dbmate into var/tools"
+  # Of its own directory: npm removes from one what it was not asked for.
+  quietly dbmate npm install --prefix "$VAR/tools/dbmate" --no-save --no-audit --no-fund \
+    "dbmate@$DBMATE_VERSION"
+}
+
+# The last version that builds with Debian 12's Go. The tags leave out the databases that are not ours.
+GOOSE_VERSION=v3.17.0
+need_goose() {
+  export GOOSE=$VAR/tools/bin/goose
+  [[ $("$GOOSE" --version 2>/dev/null) != "goose version: $GOOSE_VERSION" ]] || return 0
+  need_go || return 1
+  note "building goose into var/tools/bin"
+  mkdir -p "$VAR/tools/bin"
+  local tags=no_clickhouse,no_mssql,no_mysql,no_redshift,no_sqlite3,no_vertica,no_ydb
+  quietly goose env -C "$VAR" GOBIN="$VAR/tools/bin" GOFLAGS= \
+    go install -tags "$tags" "github.com/pressly/goose/v3/cmd/goose@$GOOSE_VERSION"
 }
 
 # ---- PostgreSQL ------------------------------------------------------------------------------
