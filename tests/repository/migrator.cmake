@@ -1,3 +1,4 @@
+parley_test(stairway_test SOURCES stairway_test.cc LINKS parley::migrator)
 parley_test(verify_test SOURCES verify_test.cc LINKS parley::migrator)
 parley_test(catalog_test SOURCES catalog_test.cc LINKS parley::migrator)
 parley_test(migrator_test SOURCES migrator_test.cc LINKS parley::migrator)
