@@ -1,5 +1,9 @@
 #include "db/migrator/connection.h"
 
+#include <poll.h>
+
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
@@ -9,6 +13,14 @@ namespace {
 absl::string_view DiagnosticOf(const Result& result, int field) {
   const char* text = PQresultErrorField(result.get(), field);
   return text == nullptr ? absl::string_view() : absl::string_view(text);
+}
+
+// A COPY from or to us would otherwise go on for ever.
+void EndCopy(PGconn* connection, const Result& result) {
+  if (PQresultStatus(result.get()) == PGRES_COPY_IN) PQputCopyEnd(connection, "not possible here");
+  if (PQresultStatus(result.get()) != PGRES_COPY_OUT) return;
+  char* row = nullptr;
+  while (PQgetCopyData(connection, &row, 0) > 0) PQfreemem(row);
 }
 
 }  // namespace
@@ -31,6 +43,33 @@ Result Connection::Run(const std::string& sql) {
   // libpq returns nothing when it could not send, or has no memory.
   if (result == nullptr) result.reset(PQmakeEmptyPGresult(connection_.get(), PGRES_FATAL_ERROR));
   return result;
+}
+
+Result Connection::RunWatched(const std::string& sql, absl::Duration period,
+                              absl::FunctionRef<void()> tick) {
+  PGconn* connection = connection_.get();
+  Result kept;
+  const bool is_sent = PQsendQuery(connection, sql.c_str()) == 1;
+  while (is_sent) {
+    while (PQisBusy(connection) == 1) {
+      pollfd wait{.fd = PQsocket(connection), .events = POLLIN, .revents = 0};
+      if (poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(period))) == 0) tick();
+      if (PQconsumeInput(connection) == 0) break;
+    }
+    Result next(PQgetResult(connection));
+    if (next == nullptr) break;
+    EndCopy(connection, next);
+    if (kept == nullptr || Succeeded(kept)) kept = std::move(next);
+  }
+  if (kept == nullptr) kept.reset(PQmakeEmptyPGresult(connection, PGRES_FATAL_ERROR));
+  return kept;
+}
+
+std::string Connection::QuoteLiteral(absl::string_view text) const {
+  const std::unique_ptr<char, decltype(&PQfreemem)> quoted(
+      PQescapeLiteral(connection_.get(), text.data(), text.size()), &PQfreemem);
+  // Only a text that is not UTF-8 is refused.
+  return quoted == nullptr ? "''" : quoted.get();
 }
 
 absl::StatusOr<Result> Connection::Query(const std::string& sql) {

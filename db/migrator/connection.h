@@ -7,9 +7,11 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "db/core/dsn.h"
 
 namespace parley::db {
@@ -33,10 +35,19 @@ class Connection {
   // that failed. Never null.
   Result Run(const std::string& sql);
 
-  // The same, for statements that ought to work. UNAVAILABLE: the connection is lost. INTERNAL: the
+  // Run, and calls `tick` every `period` while the server is at it. For what may take long.
+  Result RunWatched(const std::string& sql, absl::Duration period, absl::FunctionRef<void()> tick);
+
+  // Run, for statements that ought to work. UNAVAILABLE: the connection is lost. INTERNAL: the
   // server's message and SQLSTATE.
   absl::StatusOr<Result> Query(const std::string& sql);
   absl::Status Execute(const std::string& sql);
+
+  // `text` as SQL writes it, with its quotes.
+  std::string QuoteLiteral(absl::string_view text) const;
+
+  // Of the server's process.
+  int BackendPid() const { return PQbackendPID(connection_.get()); }
 
   bool IsLost() const { return PQstatus(connection_.get()) != CONNECTION_OK; }
   PGTransactionStatusType TransactionStatus() const {

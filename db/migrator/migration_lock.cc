@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "db/migrator/problem.h"
 
 namespace parley::db {
 namespace {
@@ -28,16 +29,29 @@ absl::StatusOr<bool> AskBool(Connection& connection, absl::string_view function)
   return FieldOf(result, 0, 0) == "t";
 }
 
+// The condition on pg_locks l.
+std::string OurLock() {
+  return absl::StrCat(
+      "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+      " AND l.database = (SELECT oid FROM pg_catalog.pg_database"
+      "                   WHERE datname = pg_catalog.current_database())"
+      " AND l.classid = ",
+      kKey >> 32, " AND l.objid = ", kKey & 0xFFFFFFFF);
+}
+
+absl::Status LockIsGone() {
+  return absl::FailedPreconditionError(
+      "this session does not have the migration lock any more. Connect to PostgreSQL itself and "
+      "not "
+      "through a pooler, then look at `parley-migrate status`.");
+}
+
 // "pid 4711 (parley-migrate)", as far as the server tells.
 std::string DescribeHolder(Connection& connection) {
   const absl::StatusOr<Result> holder = connection.Query(
       absl::StrCat("SELECT l.pid, a.application_name FROM pg_catalog.pg_locks l"
-                   " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-                   " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-                   " AND l.database = (SELECT oid FROM pg_catalog.pg_database"
-                   "                   WHERE datname = pg_catalog.current_database())"
-                   " AND l.classid = ",
-                   kKey >> 32, " AND l.objid = ", kKey & 0xFFFFFFFF));
+                   " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE ",
+                   OurLock()));
   if (!holder.ok() || PQntuples(holder->get()) == 0) return "another session";
   const absl::string_view application = FieldOf(*holder, 0, 1);
   return absl::StrCat("pid ", FieldOf(*holder, 0, 0), " (",
@@ -47,7 +61,7 @@ std::string DescribeHolder(Connection& connection) {
 }  // namespace
 
 absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
-                                  const std::function<void(absl::string_view)>& report) {
+                                  const ReportProgress& report) {
   const absl::Time deadline = SteadyNow() + wait;
   absl::BitGen random;
   bool has_reported = false;
@@ -56,13 +70,16 @@ absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
     if (is_ours) return absl::OkStatus();
     const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "another migration of this database is running: ", DescribeHolder(connection),
-          " still has the lock after ", absl::FormatDuration(wait),
-          ". Wait for it, or give a longer --lock-wait; nothing was changed."));
+      return ProblemError(
+          Problem::kLocked,
+          absl::StrCat(
+              "another migration of this database is running: ", DescribeHolder(connection),
+              " still has the lock after ", absl::FormatDuration(wait),
+              ". Wait for it, or give a longer --lock-wait; nothing was changed."));
     }
     if (!has_reported) {
-      report(absl::StrCat("waiting for another migration: ", DescribeHolder(connection)));
+      report({.event = "waiting",
+              .text = absl::StrCat("waiting for another migration: ", DescribeHolder(connection))});
       has_reported = true;
     }
     // Many that were started together must not come back together.
@@ -70,12 +87,17 @@ absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
   }
 }
 
+absl::Status CheckMigrationLock(Connection& connection) {
+  PARLEY_ASSIGN_OR_RETURN(
+      const Result held,
+      connection.Query(absl::StrCat("SELECT FROM pg_catalog.pg_locks l WHERE ", OurLock(),
+                                    " AND l.pid = ", connection.BackendPid())));
+  return PQntuples(held.get()) > 0 ? absl::OkStatus() : LockIsGone();
+}
+
 absl::Status ReleaseMigrationLock(Connection& connection) {
   PARLEY_ASSIGN_OR_RETURN(const bool was_ours, AskBool(connection, "pg_advisory_unlock"));
-  if (was_ours) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      "this session did not have the migration lock any more when it was to give it back. Connect "
-      "to PostgreSQL itself and not through a pooler, then look at `parley-migrate status`.");
+  return was_ours ? absl::OkStatus() : LockIsGone();
 }
 
 }  // namespace parley::db

@@ -6,20 +6,21 @@
 // the lock would wait for that: a deadlock.
 #pragma once
 
-#include <functional>
-
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "db/migrator/connection.h"
+#include "db/migrator/progress.h"
 
 namespace parley::db {
 
-// Takes the lock for the session of `connection`. DEADLINE_EXCEEDED, naming who has it, if it was
+// Takes the lock for the session of `connection`. Problem kLocked, naming who has it, if it was
 // not free within `wait`; zero tries once. `report` gets one line when there is something to wait
 // for, and must be callable.
 absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
-                                  const std::function<void(absl::string_view)>& report);
+                                  const ReportProgress& report);
+
+// FAILED_PRECONDITION if the session does not have the lock; see ReleaseMigrationLock.
+absl::Status CheckMigrationLock(Connection& connection);
 
 // FAILED_PRECONDITION if the session did not have it: then a connection pooler has handed our
 // statements to several sessions, and the migrations ran unguarded.

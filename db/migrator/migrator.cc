@@ -1,242 +1,184 @@
 #include "db/migrator/migrator.h"
 
-#include <cstdint>
+#include <algorithm>
+#include <functional>
 #include <utility>
-#include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/clock.h"
 #include "base/status_macros.h"
+#include "db/migrator/concurrent_section.h"
 #include "db/migrator/connection.h"
-#include "db/migrator/history.h"
 #include "db/migrator/migration_lock.h"
+#include "db/migrator/problem.h"
 
 namespace parley::db {
 namespace {
 
-// The settings are local to the transaction: what the role or the database has configured may not
-// end a long file, and says nothing about the encoding of ours.
-std::string BeginSql(absl::Duration lock_timeout) {
-  const std::int64_t milliseconds =
-      absl::ToInt64Milliseconds(absl::Ceil(lock_timeout, absl::Milliseconds(1)));
-  return absl::StrCat(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\n"
-      "SET LOCAL lock_timeout = ",
-      milliseconds,
-      ";\n"
-      "SET LOCAL statement_timeout = 0;\n"
-      "SET LOCAL idle_in_transaction_session_timeout = 0;\n"
-      "SET LOCAL client_encoding = 'UTF8';");
+using Plan = std::vector<const Migration*>;
+
+absl::Status CheckVersion(const MigrationSet& set, const Goal& goal) {
+  if (!goal.version.has_value() || set.Find(*goal.version) != nullptr) return absl::OkStatus();
+  return ProblemError(Problem::kUsage, absl::StrCat("there is no migration ", *goal.version,
+                                                    "; `parley-migrate status` lists them"));
 }
 
-// A file's SET may not reach the next one. Not DISCARD ALL, which would give the lock back.
-constexpr absl::string_view kResetSql = "RESET SESSION AUTHORIZATION;\nRESET ROLE;\nRESET ALL;";
-
-// Lets the server notice within seconds that the migrator was killed, even in the middle of a long
-// statement; otherwise its lock would outlive it for as long as that runs. Servers before 14 do not
-// have the setting.
-constexpr absl::string_view kNoticeDeathSql =
-    "SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings"
-    " WHERE name = 'client_connection_check_interval'";
-
-std::string FileNames(const std::vector<const Migration*>& migrations) {
-  return absl::StrJoin(migrations, "\n", [](std::string* out, const Migration* migration) {
-    absl::StrAppend(out, "  ", migration->file_name);
-  });
+absl::Status OutOfOrder(const Plan& files, absl::string_view newest) {
+  const std::string names =
+      absl::StrJoin(files, "\n", [](std::string* out, const Migration* migration) {
+        absl::StrAppend(out, "  ", migration->file_name);
+      });
+  return ProblemError(
+      Problem::kOutOfOrder,
+      absl::StrCat("older than what is already applied (newest: ", newest, "):\n", names,
+                   "\nGive these files a later version, or apply them with "
+                   "`parley-migrate up --allow-out-of-order`; nothing was changed."));
 }
 
-absl::Status EndedTransaction(const Migration& migration) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      migration.file_name,
-      ": the file ended the transaction that it runs in. Part of it may have stayed, and it is not "
-      "recorded as applied. Take COMMIT, ROLLBACK and the like out of the file, undo by hand what "
-      "stayed, and run `parley-migrate up` again."));
+// What was interrupted outside a transaction is taken up by the section that runs first, or not at
+// all.
+absl::Status CheckInterrupted(const History& history, const Plan& plan, Direction direction) {
+  for (const Interrupted& interrupted : history.interrupted) {
+    const bool is_next = !plan.empty() && plan.front()->version == interrupted.version &&
+                         direction == interrupted.direction;
+    if (!is_next) return InterruptedError(interrupted);
+  }
+  return absl::OkStatus();
 }
 
-absl::string_view AdviceFor(absl::string_view sqlstate) {
-  if (sqlstate == "55P03") {
-    return "Another session holds a lock on what the file changes. Run `parley-migrate up` again "
-           "at a quieter time, or with a longer --lock-timeout.";
+absl::Status RunAll(SectionRunner& runner, const Plan& plan, Direction direction) {
+  for (const Migration* migration : plan) {
+    PARLEY_RETURN_IF_ERROR(runner.Run(*migration, direction));
   }
-  if (sqlstate == "42501") {
-    return "Give the role the privilege, or run `parley-migrate up` as the owner of the schema.";
-  }
-  return "Correct the cause and run `parley-migrate up` again.";
+  return absl::OkStatus();
 }
 
-// "file.sql:12:3" if the server says where in the text the error is; it does for some only.
-std::string PlaceOf(const Migration& migration, const Result& result) {
-  const char* field = PQresultErrorField(result.get(), PG_DIAG_STATEMENT_POSITION);
-  std::int32_t position = 0;
-  if (field == nullptr || !absl::SimpleAtoi(field, &position)) return migration.file_name;
-  const FilePosition found = LocateInFile(migration, position);
-  return absl::StrCat(migration.file_name, ":", found.line, ":", found.column);
-}
-
-// Whether the text surely ends with a statement's semicolon, and not with one in a comment.
-bool EndsItsLastStatement(absl::string_view up) {
-  const absl::string_view last_line = up.substr(up.rfind('\n') + 1);
-  return absl::EndsWith(last_line, ";") && !absl::StrContains(last_line, "--") &&
-         !absl::StrContains(last_line, "*/");
-}
-
-// Applies pending files on a connection that has the lock.
-class FileRunner {
- public:
-  FileRunner(Connection& connection, const MigrateOptions& options)
-      : connection_(connection), options_(options) {}
-
-  // Must follow the lock: others may have changed the history until then.
-  absl::Status ApplyPending(const MigrationSet& set) {
-    PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection_));
-    const SchemaState state = CompareSchema(set, history);
-    if (!state.out_of_order.empty()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "older than what is already applied (newest: ", history.versions.back(), "):\n",
-          FileNames(state.out_of_order),
-          "\nGive these files a later version and run `parley-migrate up` again; nothing was "
-          "changed."));
-    }
-    has_history_ = history.has_table;
-    if (state.pending.empty()) options_.report("nothing left to do");
-    for (const Migration* migration : state.pending) {
-      const absl::Time start = SteadyNow();
-      PARLEY_RETURN_IF_ERROR(ResetSession());
-      PARLEY_RETURN_IF_ERROR(Apply(*migration));
-      options_.report(absl::StrCat("applied ", migration->file_name, " in ",
-                                   absl::ToInt64Milliseconds(SteadyNow() - start), " ms"));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  absl::Status ResetSession() {
-    return connection_.Execute(absl::StrCat(kResetSql, "\n", kNoticeDeathSql));
-  }
-
-  absl::Status Apply(const Migration& migration) {
-    PARLEY_RETURN_IF_ERROR(connection_.Execute(BeginSql(options_.lock_timeout)));
-    absl::Status status = RunInTransaction(migration);
-    // After a lost connection the server does this by itself.
-    if (!connection_.IsLost() && connection_.TransactionStatus() != PQTRANS_IDLE) {
-      connection_.Run("ROLLBACK");
-    }
-    return status;
-  }
-
-  absl::Status RunInTransaction(const Migration& migration) {
-    // With the first file, so that a first file that fails leaves an empty database.
-    if (!has_history_) PARLEY_RETURN_IF_ERROR(CreateHistory());
-    PARLEY_ASSIGN_OR_RETURN(const std::string transaction, TransactionId());
-    const Result result = connection_.Run(migration.up);
-    if (!Succeeded(result)) return SectionFailed(migration, transaction, result);
-    if (connection_.TransactionStatus() != PQTRANS_INTRANS) return EndedTransaction(migration);
-    // COMMIT; BEGIN leaves us in a transaction, but in another one.
-    PARLEY_ASSIGN_OR_RETURN(const std::string transaction_now, TransactionId());
-    if (transaction_now != transaction) return EndedTransaction(migration);
-    PARLEY_RETURN_IF_ERROR(connection_.Execute(InsertHistorySql(migration)));
-    PARLEY_RETURN_IF_ERROR(Commit(migration));
-    has_history_ = true;
-    return absl::OkStatus();
-  }
-
-  absl::Status CreateHistory() {
-    const Result result = connection_.Run(CreateHistorySql());
-    if (Succeeded(result)) return absl::OkStatus();
-    return absl::AbortedError(
-        absl::StrCat("the history, public.schema_migrations, cannot be made: ", ErrorTextOf(result),
-                     "\n", AdviceFor(SqlStateOf(result))));
-  }
-
-  absl::StatusOr<std::string> TransactionId() {
-    PARLEY_ASSIGN_OR_RETURN(const Result id, connection_.Query("SELECT pg_catalog.txid_current()"));
-    return std::string(FieldOf(id, 0, 0));
-  }
-
-  absl::Status Commit(const Migration& migration) {
-    const Result result = connection_.Run("COMMIT");
-    if (Succeeded(result)) return absl::OkStatus();
-    if (!connection_.IsLost()) return NothingKept(migration, result);
-    return absl::UnavailableError(absl::StrCat(
-        migration.file_name,
-        ": the connection was lost during the commit, so the file may be applied or not; "
-        "`parley-migrate up` finds out and goes on. ",
-        ErrorTextOf(result)));
-  }
-
-  absl::Status SectionFailed(const Migration& migration, const std::string& transaction,
-                             const Result& result) {
-    if (connection_.IsLost()) {
-      return absl::UnavailableError(absl::StrCat(
-          migration.file_name, ": the connection was lost; `parley-migrate up` goes on with this ",
-          "file. ", ErrorTextOf(result)));
-    }
-    // The error came in our transaction, in none, or in one that the file began; the server knows
-    // what became of ours.
-    const bool is_outside = connection_.TransactionStatus() == PQTRANS_IDLE;
-    if (!is_outside) connection_.Run("ROLLBACK");
-    PARLEY_ASSIGN_OR_RETURN(
-        const Result outcome,
-        connection_.Query(absl::StrCat("SELECT pg_catalog.txid_status(", transaction, ")")));
-    if (!is_outside && FieldOf(outcome, 0, 0) == "aborted") return NothingKept(migration, result);
-    return absl::FailedPreconditionError(absl::StrCat(PlaceOf(migration, result), ": ",
-                                                      ErrorTextOf(result), "\n",
-                                                      EndedTransaction(migration).message()));
-  }
-
-  static absl::Status NothingKept(const Migration& migration, const Result& result) {
-    return absl::AbortedError(absl::StrCat(PlaceOf(migration, result), ": ", ErrorTextOf(result),
-                                           "\nNothing of this file was kept. ",
-                                           AdviceFor(SqlStateOf(result))));
-  }
-
-  Connection& connection_;
-  const MigrateOptions& options_;
-  bool has_history_ = false;
+// A connection with the lock, and what to do on it.
+struct Work {
+  const Dsn& dsn;
+  const MigrateOptions& options;
+  // Whether there is anything to do; asked without the lock first, and again with it.
+  std::function<absl::StatusOr<Plan>(const History&)> plan;
+  std::function<absl::Status(SectionRunner&, const History&, const Plan&)> run;
 };
 
-}  // namespace
-
-absl::Status MigrateUp(const Dsn& dsn, const MigrationSet& set, const MigrateOptions& options) {
-  MigrateOptions full = options;
-  if (!full.report) full.report = [](absl::string_view) {};
-  PARLEY_ASSIGN_OR_RETURN(Connection connection,
-                          Connection::Open(dsn.WithDefault("application_name", "parley-migrate")));
+absl::Status RunWithLock(Connection& connection, const Work& work, const ReportProgress& report) {
+  // Others may have changed the history until now.
   PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
-  if (CompareSchema(set, history).pending.empty()) return absl::OkStatus();
+  PARLEY_ASSIGN_OR_RETURN(const Plan plan, work.plan(history));
+  if (plan.empty()) report({.event = "nothing", .text = "nothing left to do"});
+  SectionRunner runner(connection,
+                       {.dsn = work.dsn, .options = work.options.run, .report = report});
+  return work.run(runner, history, plan);
+}
 
-  PARLEY_RETURN_IF_ERROR(AcquireMigrationLock(connection, full.lock_wait, full.report));
-  absl::Status status = FileRunner(connection, full).ApplyPending(set);
+absl::Status Do(const Work& work) {
+  const ReportProgress report = work.options.report ? work.options.report : [](const Progress&) {};
+  PARLEY_ASSIGN_OR_RETURN(Connection connection, OpenForMigration(work.dsn));
+  PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
+  PARLEY_ASSIGN_OR_RETURN(const Plan plan, work.plan(history));
+  if (plan.empty() && history.interrupted.empty()) return absl::OkStatus();
+
+  PARLEY_RETURN_IF_ERROR(AcquireMigrationLock(connection, work.options.lock_wait, report));
+  absl::Status status = RunWithLock(connection, work, report);
   // A lost connection has lost the lock too, and the first error says more.
   const absl::Status release = ReleaseMigrationLock(connection);
   status.Update(release);
   return status;
 }
 
-absl::Status MigrateUp(const Dsn& dsn) {
-  PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, MigrationSet::Embedded());
-  return MigrateUp(dsn, set, MigrateOptions());
+}  // namespace
+
+absl::StatusOr<Connection> OpenForMigration(const Dsn& dsn) {
+  return Connection::Open(dsn.WithDefault("application_name", "parley-migrate"));
 }
 
-std::string UpScript(const MigrationSet& set, absl::Duration lock_timeout) {
-  std::string script =
-      "-- For an empty database: psql -v ON_ERROR_STOP=1 -f this-file\n"
-      "-- Each migration is one transaction and records itself, as with `parley-migrate up`.\n";
-  bool has_history = false;
-  for (const Migration& migration : set.migrations()) {
-    const absl::string_view up = absl::StripAsciiWhitespace(migration.up);
-    absl::StrAppend(&script, "\n-- ", migration.file_name, "\n", BeginSql(lock_timeout), "\n");
-    if (!has_history) absl::StrAppend(&script, CreateHistorySql(), "\n");
-    absl::StrAppend(&script, up, EndsItsLastStatement(up) ? "\n" : "\n;\n",
-                    InsertHistorySql(migration), "\nCOMMIT;\n", kResetSql, "\n");
-    has_history = true;
+absl::StatusOr<Plan> PlanUp(const MigrationSet& set, const History& history, const Goal& goal,
+                            const MigrateOptions& options) {
+  PARLEY_RETURN_IF_ERROR(CheckVersion(set, goal));
+  const SchemaState state = CompareSchema(set, history);
+  PARLEY_RETURN_IF_ERROR(CheckHistory(state));
+  if (!state.out_of_order.empty() && !options.allows_out_of_order) {
+    return OutOfOrder(state.out_of_order, history.Newest());
   }
-  return script;
+  Plan plan;
+  for (const Migration* migration : state.pending) {
+    if (goal.version.has_value() && migration->version > *goal.version) break;
+    if (goal.steps.has_value() && plan.size() == static_cast<std::size_t>(*goal.steps)) break;
+    plan.push_back(migration);
+  }
+  return plan;
+}
+
+absl::StatusOr<Plan> PlanDown(const MigrationSet& set, const History& history, const Goal& goal) {
+  PARLEY_RETURN_IF_ERROR(CheckVersion(set, goal));
+  const std::size_t steps = goal.version.has_value()
+                                ? history.applied.size()
+                                : static_cast<std::size_t>(goal.steps.value_or(1));
+  Plan plan;
+  for (auto applied = history.applied.rbegin(); applied != history.applied.rend(); ++applied) {
+    if (plan.size() == steps) break;
+    if (goal.version.has_value() && applied->version <= *goal.version) break;
+    const Migration* migration = set.Find(applied->version);
+    if (migration == nullptr) {
+      return ProblemError(Problem::kMismatch,
+                          absl::StrCat(applied->version,
+                                       " is applied, but there is no file to undo "
+                                       "it with. Use the release or the directory that has it."));
+    }
+    if (migration->down.is_empty) {
+      return ProblemError(
+          Problem::kUsage,
+          absl::StrCat(migration->file_name, " cannot be undone: its down section is empty"));
+    }
+    plan.push_back(migration);
+  }
+  return plan;
+}
+
+absl::Status MigrateUp(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
+                       const MigrateOptions& options) {
+  return Do(
+      {.dsn = dsn,
+       .options = options,
+       .plan = [&](const History& history) { return PlanUp(set, history, goal, options); },
+       .run = [](SectionRunner& runner, const History& history, const Plan& plan) -> absl::Status {
+         PARLEY_RETURN_IF_ERROR(CheckInterrupted(history, plan, Direction::kUp));
+         return RunAll(runner, plan, Direction::kUp);
+       }});
+}
+
+absl::Status MigrateDown(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
+                         const MigrateOptions& options) {
+  return Do(
+      {.dsn = dsn,
+       .options = options,
+       .plan = [&](const History& history) { return PlanDown(set, history, goal); },
+       .run = [](SectionRunner& runner, const History& history, const Plan& plan) -> absl::Status {
+         PARLEY_RETURN_IF_ERROR(CheckInterrupted(history, plan, Direction::kDown));
+         return RunAll(runner, plan, Direction::kDown);
+       }});
+}
+
+absl::Status MigrateRedo(const Dsn& dsn, const MigrationSet& set, std::int32_t steps,
+                         const MigrateOptions& options) {
+  return Do(
+      {.dsn = dsn,
+       .options = options,
+       .plan =
+           [&](const History& history) {
+             return PlanDown(set, history, {.version = {}, .steps = steps});
+           },
+       .run = [](SectionRunner& runner, const History& history, const Plan& plan) -> absl::Status {
+         PARLEY_RETURN_IF_ERROR(CheckInterrupted(history, plan, Direction::kDown));
+         PARLEY_RETURN_IF_ERROR(RunAll(runner, plan, Direction::kDown));
+         return RunAll(runner, Plan(plan.rbegin(), plan.rend()), Direction::kUp);
+       }});
+}
+
+absl::Status MigrateUp(const Dsn& dsn) {
+  PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, MigrationSet::Embedded());
+  return MigrateUp(dsn, set, Goal(), MigrateOptions());
 }
 
 }  // namespace parley::db

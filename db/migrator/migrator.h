@@ -1,44 +1,67 @@
-// Brings a database's schema up to date.
+// Moves a database's schema up and down its migrations.
 //
-// Each file is a transaction of its own that also writes its row of the history: a file is applied
-// completely or not at all, and killing the migrator at any moment is harmless. Any number may be
-// started at once: one works, the others wait and then find nothing to do.
+// Any number of migrators may be started at once: one works, the others wait and then find nothing
+// to do. Killing one at any moment is harmless: the next goes on where it was (section_runner.h).
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "db/core/dsn.h"
+#include "db/migrator/history.h"
 #include "db/migrator/migration_set.h"
+#include "db/migrator/progress.h"
+#include "db/migrator/section_runner.h"
 
 namespace parley::db {
 
 struct MigrateOptions {
   absl::Duration lock_wait = absl::Minutes(5);  // for other migrators to finish
-  // For a table's lock. A waiting ALTER TABLE makes every later query on the table wait behind it,
-  // so this is how long the services may stand still. Rounded up to milliseconds; zero: no end.
-  absl::Duration lock_timeout = absl::Seconds(5);
-  std::function<void(absl::string_view line)> report = nullptr;  // progress; may be null
+  RunOptions run;
+  bool allows_out_of_order = false;  // apply pending files that are older than applied ones
+  ReportProgress report = nullptr;   // may be null
 };
 
-// Applies what is pending, in order. With nothing pending it takes no lock and changes nothing.
-// Blocks until it is done.
-//   DEADLINE_EXCEEDED     another migrator kept the lock for all of lock_wait
-//   FAILED_PRECONDITION   pending files older than applied ones, a file that ended the transaction,
-//                         a history of another tool
-//   ABORTED               a file failed; the text says where (file:line:column), why and what to do
-//   UNAVAILABLE, INTERNAL the database
-// Files before the one that failed stay applied.
-absl::Status MigrateUp(const Dsn& dsn, const MigrationSet& set, const MigrateOptions& options);
+// How far to go. Neither: up applies all that is pending, down undoes one.
+struct Goal {
+  std::optional<std::string> version;  // up: the last to apply; down: the last to stay
+  std::optional<std::int32_t> steps;   // how many files
+};
 
-// The same with the migrations built into this binary and the default options.
+// What MigrateUp would apply, in order. kOutOfOrder, kMismatch (CheckHistory), kUsage for a goal
+// that is no version of the set.
+absl::StatusOr<std::vector<const Migration*>> PlanUp(const MigrationSet& set,
+                                                     const History& history, const Goal& goal,
+                                                     const MigrateOptions& options);
+
+// What MigrateDown would undo, in order. kMismatch also if a version to undo has no file; kUsage
+// also for a file whose down section is empty.
+absl::StatusOr<std::vector<const Migration*>> PlanDown(const MigrationSet& set,
+                                                       const History& history, const Goal& goal);
+
+// Both block until they are done. Each file is recorded when it is done; files before the one that
+// failed stay as they were made. With nothing to do neither takes a lock or changes anything.
+// The errors of the plans and of SectionRunner::Run, and
+//   kLocked               another migrator kept the lock for all of lock_wait
+//   kDirty                another file than the next was interrupted outside a transaction
+absl::Status MigrateUp(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
+                       const MigrateOptions& options);
+absl::Status MigrateDown(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
+                         const MigrateOptions& options);
+
+// Undoes the newest `steps` files and applies them again, under one lock.
+absl::Status MigrateRedo(const Dsn& dsn, const MigrationSet& set, std::int32_t steps,
+                         const MigrateOptions& options);
+
+// Up with the migrations built into this binary and the default options.
 absl::Status MigrateUp(const Dsn& dsn);
 
-// What MigrateUp runs on an empty database, as a script for psql -v ON_ERROR_STOP=1 -f. It writes
-// the history too, and fails without a trace on a database that has one.
-std::string UpScript(const MigrationSet& set, absl::Duration lock_timeout);
+// Connects as the migrator, which says who it is.
+absl::StatusOr<Connection> OpenForMigration(const Dsn& dsn);
 
 }  // namespace parley::db

@@ -1,6 +1,7 @@
 #include "db/migrator/schema_check.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -11,13 +12,17 @@
 namespace parley::db {
 
 absl::Status JudgeSchema(const SchemaState& state) {
-  if (state.pending.empty() && state.unknown.empty()) return absl::OkStatus();
+  std::vector<std::string> versions;
+  for (const auto& rows : {state.missing, state.ahead}) {
+    for (const AppliedMigration& applied : rows) versions.push_back(applied.version);
+  }
+  if (state.pending.empty() && versions.empty()) return absl::OkStatus();
   const std::string pending =
       absl::StrJoin(state.pending, ", ", [](std::string* out, const Migration* migration) {
         absl::StrAppend(out, migration->file_name);
       });
-  const std::string unknown = absl::StrJoin(state.unknown, ", ");
-  if (state.unknown.empty()) {
+  const std::string unknown = absl::StrJoin(versions, ", ");
+  if (versions.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the database's schema is behind this release: ", pending,
                      " not applied. Run `parley-migrate up`."));

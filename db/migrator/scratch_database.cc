@@ -39,8 +39,8 @@ WHERE d.datname ~ '^parley_verify_[0-9]{14}_[0-9a-f]{32}$'
   AND pg_has_role(d.datdba, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid))";
 
-// For a database in which everything was made by migrations. CASCADE takes the rest of the list along,
-// so that the list must be complete before the first is dropped.
+// For a database in which everything was made by migrations. CASCADE takes the rest of the list
+// along, so that the list must be complete before the first is dropped.
 constexpr absl::string_view kEmptySql = R"(
 DO $$
 DECLARE

@@ -12,6 +12,7 @@
 #include "db/migrator/history.h"
 #include "db/migrator/migration_lock.h"
 #include "db/migrator/migrator.h"
+#include "db/migrator/problem.h"
 #include "db/migrator/scratch_database.h"
 
 namespace parley::db {
@@ -50,12 +51,16 @@ absl::StatusOr<Observed> Observe(const Dsn& dsn, const VerifyOptions& options) {
 absl::StatusOr<std::set<std::string>> AppliedVersions(const MigrationSet& set,
                                                       const History& history) {
   const SchemaState state = CompareSchema(set, history);
-  if (!state.unknown.empty()) {
-    return absl::FailedPreconditionError(
+  std::vector<std::string> unknown;
+  for (const std::vector<AppliedMigration>& rows : {state.missing, state.ahead}) {
+    for (const AppliedMigration& row : rows) unknown.push_back(row.version);
+  }
+  if (!unknown.empty()) {
+    return ProblemError(
+        Problem::kMismatch,
         absl::StrCat("the database has migrations that are not known here, so that nobody can say "
-                     "what it should "
-                     "be: ",
-                     absl::StrJoin(state.unknown, ", "),
+                     "what it should be: ",
+                     absl::StrJoin(unknown, ", "),
                      ". Use the parley-migrate of the release that it has."));
   }
   std::set<std::string> versions;
@@ -78,9 +83,11 @@ absl::StatusOr<VerifyReport> VerifySchema(const Dsn& target, const MigrationSet&
   PARLEY_ASSIGN_OR_RETURN(
       const std::unique_ptr<ScratchDatabase> scratch,
       options.scratch ? ScratchDatabase::Borrow(*options.scratch) : ScratchDatabase::Make(target));
-  options.report(absl::StrCat("comparing with ", versions.size(),
-                              " migrations in the scratch database ", scratch->name()));
-  const absl::Status migrated = MigrateUp(scratch->dsn(), set.Only(versions), MigrateOptions());
+  options.report({.event = "comparing",
+                  .text = absl::StrCat("comparing with ", versions.size(),
+                                       " migrations in the scratch database ", scratch->name())});
+  const absl::Status migrated =
+      MigrateUp(scratch->dsn(), set.Only(versions), Goal(), MigrateOptions());
   if (!migrated.ok()) {
     return absl::Status(migrated.code(), absl::StrCat("on the scratch database ", scratch->name(),
                                                       ": ", migrated.message()));

@@ -1,17 +1,16 @@
 // Whether a database's schema is still what its migrations made.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "db/core/dsn.h"
 #include "db/migrator/catalog.h"
 #include "db/migrator/migration_set.h"
+#include "db/migrator/progress.h"
 
 namespace parley::db {
 
@@ -19,7 +18,7 @@ struct VerifyOptions {
   // An empty database for the migrations to be applied to; without, one is made beside the target.
   std::optional<Dsn> scratch;
   absl::Duration lock_wait = absl::Minutes(5);  // for migrations of the target to finish
-  std::function<void(absl::string_view line)> report = [](absl::string_view) {};  // progress
+  ReportProgress report = [](const Progress&) {};
 };
 
 struct VerifyReport {
@@ -30,11 +29,12 @@ struct VerifyReport {
 // Applies to a scratch database the migrations of `set` that `target` says have been applied to it,
 // and compares the two catalogs (catalog.h says what counts). The target is only read, while no
 // migration runs there; the scratch database is cleared away whatever happens. Blocks.
-//   FAILED_PRECONDITION   nothing is applied, or what `set` does not know; a scratch database that
-//   is
-//                         not empty, or on a server of another major version
+//   kMismatch             `set` does not know what is applied
+//   FAILED_PRECONDITION   nothing is applied; a scratch database that is not empty, or on a server
+//   of
+//                         another major version
 //   PERMISSION_DENIED     the role may not create databases
-//   DEADLINE_EXCEEDED     a migration of the target kept the lock for all of lock_wait
+//   kLocked               a migration of the target kept the lock for all of lock_wait
 //   ABORTED               a migration fails on an empty database
 //   UNAVAILABLE, INTERNAL one of the databases
 absl::StatusOr<VerifyReport> VerifySchema(const Dsn& target, const MigrationSet& set,

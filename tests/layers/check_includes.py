@@ -43,7 +43,8 @@ ROOMS = {
     "db/model": ({"base"}, set()),
     "db/core": ({"base", "db/model"}, {"soci", "libpq", "system"}),
     "db/repository": ({"base", "db/model", "db/core"}, {"soci", "json"}),
-    "db/migrator": ({"base", "db/core"}, {"libpq", "cli11", "system"}),
+    "db/migrator": ({"base", "db/core"}, {"libpq", "system"}),
+    "db/migrator cli": ({"base", "db/core", "db/migrator"}, {"libpq", "cli11", "json"}),
     "services/runtime": (
         {"base"},
         {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "system"},
@@ -90,6 +91,8 @@ def room_of(path):
     folder = "/".join(parts[:2])
     if folder == "services/jobs" and pathlib.PurePosixPath(path).stem.endswith("_convert"):
         return "services/jobs convert"
+    if parts[:3] == ("db", "migrator", "cli"):
+        return "db/migrator cli"
     if folder in ROOMS:
         return folder
     if parts[0] == "services" and len(parts) > 2 and parts[1] in SERVICES:

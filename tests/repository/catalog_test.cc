@@ -282,7 +282,7 @@ TEST_F(CatalogTest, IsSilentOnWhatMigrationsDoNotMake) {
            "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION hstore SCHEMA more",
            "CREATE PUBLICATION changes FOR TABLE users",
            "ALTER TABLE schema_migrations ADD note text; COMMENT ON TABLE schema_migrations IS 'a'",
-           "CREATE TABLE schema_migration_log (id bigserial PRIMARY KEY, at timestamptz)",
+           "ALTER TABLE schema_migration_log ADD note text",
            "ALTER TABLE users CLUSTER ON users_pkey",
            absl::StrCat("ALTER DATABASE ", database_.name(), " SET search_path = public"),
            absl::StrCat("ALTER DATABASE ", database_.name(), " SET timezone = 'Asia/Tokyo'"),

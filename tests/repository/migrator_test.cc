@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "db/migrator/migration_set.h"
+#include "db/migrator/problem.h"
+#include "db/migrator/script.h"
 #include "tests/repository/empty_database.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_database.h"
@@ -39,7 +41,7 @@ MigrationSet SetOf(const std::vector<std::string>& ups) {
 class MigratorTest : public ::testing::Test {
  protected:
   absl::Status Up(const std::vector<std::string>& ups, const MigrateOptions& options = {}) {
-    return MigrateUp(database_.dsn(), SetOf(ups), options);
+    return MigrateUp(database_.dsn(), SetOf(ups), Goal(), options);
   }
 
   EmptyDatabase database_;
@@ -55,8 +57,9 @@ TEST_F(MigratorTest, ManyAtOnceApplyEachFileOnce) {
     std::vector<std::jthread> threads;
     threads.reserve(statuses.size());
     for (absl::Status& status : statuses) {
-      threads.emplace_back(
-          [&] { status = MigrateUp(database_.dsn(), set, {.lock_wait = absl::Minutes(1)}); });
+      threads.emplace_back([&] {
+        status = MigrateUp(database_.dsn(), set, Goal(), {.lock_wait = absl::Minutes(1)});
+      });
     }
   }
   for (const absl::Status& status : statuses) EXPECT_THAT(status, IsOk());
@@ -70,7 +73,7 @@ TEST_F(MigratorTest, ManyAtOnceApplyEachFileOnce) {
 TEST_F(MigratorTest, ReportsEachFile) {
   std::vector<std::string> lines;
   ASSERT_THAT(Up({"CREATE TABLE a ();"},
-                 {.report = [&](absl::string_view line) { lines.emplace_back(line); }}),
+                 {.report = [&](const Progress& progress) { lines.push_back(progress.text); }}),
               IsOk());
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_THAT(lines[0], ::testing::MatchesRegex("applied 20260101000000_step.sql in [0-9]+ ms"));
@@ -138,12 +141,12 @@ TEST_F(MigratorTest, RefusesCopyFromTheClient) {
 
 TEST_F(MigratorTest, RefusesPendingFilesOlderThanAppliedOnes) {
   const MigrationSet late =
-      MigrationSet::FromFiles({{"20260103000000_late.sql", MigrationText("CREATE TABLE late ();")}})
+      MigrationSet::FromFiles({{"20260103000000_step.sql", MigrationText("CREATE TABLE late ();")}})
           .value();
-  ASSERT_THAT(MigrateUp(database_.dsn(), late, {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), late, Goal(), {}), IsOk());
   const absl::Status status =
-      Up({"CREATE TABLE a ();", "CREATE TABLE b ();", "SELECT 1;", "SELECT 2;"});
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+      Up({"CREATE TABLE a ();", "CREATE TABLE b ();", "CREATE TABLE late ();", "SELECT 2;"});
+  EXPECT_EQ(ProblemOf(status), Problem::kOutOfOrder);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("20260101000000_step.sql\n  20260102000000_step.sql\n"),
                     ::testing::Not(HasSubstr("20260104000000")), HasSubstr("newest: 20260103")));
@@ -182,8 +185,9 @@ TEST_F(MigratorTest, GivesUpOnATableThatStaysLocked) {
   {
     SqlConnection other(database_.dsn());
     other.Run("BEGIN; LOCK TABLE a IN ACCESS SHARE MODE");
-    const absl::Status status = Up(ups, {.lock_timeout = absl::Milliseconds(50)});
-    EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+    const absl::Status status = Up(
+        ups, {.run = {.lock_timeout = absl::Milliseconds(50), .lock_retry = absl::ZeroDuration()}});
+    EXPECT_EQ(ProblemOf(status), Problem::kLocked);
     EXPECT_THAT(std::string(status.message()),
                 AllOf(HasSubstr("SQLSTATE 55P03"), HasSubstr("--lock-timeout")));
   }
@@ -193,10 +197,10 @@ TEST_F(MigratorTest, GivesUpOnATableThatStaysLocked) {
 TEST_F(MigratorTest, SaysWhatToDoWithoutThePrivilege) {
   database_.Sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
   const Dsn reader = database_.dsn().With("options", "-c role=pg_monitor");
-  const absl::Status status = MigrateUp(reader, SetOf({"CREATE TABLE a ();"}), {});
+  const absl::Status status = MigrateUp(reader, SetOf({"CREATE TABLE a ();"}), Goal(), {});
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("SQLSTATE 42501"), HasSubstr("as the owner of the schema")));
+              AllOf(HasSubstr("SQLSTATE 42501"), HasSubstr("as the schema's owner")));
 }
 
 TEST_F(MigratorTest, GoesOnWithTheHistoryOfDbmate) {
@@ -241,6 +245,11 @@ std::string CatalogOf(const EmptyDatabase& database) {
     ) AS lines (line))");
 }
 
+std::string ScriptOf(const MigrationSet& set) {
+  return MigrationScript(set, {.from = "", .to = set.migrations().back().version}, absl::Seconds(5))
+      .value();
+}
+
 int RunPsql(const EmptyDatabase& database, const std::string& file) {
   return std::system(absl::StrCat("psql -X -q -v ON_ERROR_STOP=1 -d '", database.dsn().Uri(),
                                   "' -f ", file, " 2>/dev/null")
@@ -251,8 +260,7 @@ TEST_F(MigratorTest, ScriptThroughPsqlMakesWhatUpMakes) {
   ASSERT_THAT(MigrateUp(database_.dsn()), IsOk());
   const EmptyDatabase scripted;
   const TempDirectory directory;
-  const std::string script =
-      directory.Write("up.sql", UpScript(MigrationSet::Embedded().value(), absl::Seconds(5)));
+  const std::string script = directory.Write("up.sql", ScriptOf(MigrationSet::Embedded().value()));
   ASSERT_EQ(RunPsql(scripted, script), 0);
   EXPECT_THAT(CatalogOf(scripted), HasSubstr("messages_request"));
   EXPECT_EQ(CatalogOf(scripted), CatalogOf(database_));
@@ -266,7 +274,7 @@ TEST_F(MigratorTest, ScriptEndsStatementsThatLackTheirSemicolon) {
   const TempDirectory directory;
   const MigrationSet set =
       SetOf({"CREATE TABLE a ()", "CREATE TABLE b (); -- \\;", "CREATE TABLE c () -- the last;"});
-  const std::string script = directory.Write("up.sql", UpScript(set, absl::Seconds(5)));
+  const std::string script = directory.Write("up.sql", ScriptOf(set));
   ASSERT_EQ(RunPsql(database_, script), 0);
   EXPECT_TRUE(database_.HasTable("c"));
   EXPECT_EQ(database_.Versions(), "20260101000000 20260102000000 20260103000000");

@@ -49,10 +49,10 @@ class VerifyTest : public ::testing::Test {
  protected:
   // Notes the scratch database's name, and whether it was there.
   VerifyOptions Noting() {
-    return {.report = [this](absl::string_view line) {
-      const std::vector<std::string> words = absl::StrSplit(line, ' ');
+    return {.report = [this](const Progress& progress) {
+      const std::vector<std::string> words = absl::StrSplit(progress.text, ' ');
       scratch_ = words.back();
-      EXPECT_TRUE(HasDatabase(scratch_)) << line;
+      EXPECT_TRUE(HasDatabase(scratch_)) << progress.text;
       encoding_ = RunSql(ClusterDsn().With("dbname", scratch_),
                          "SELECT concat_ws(' ', pg_encoding_to_char(encoding), datlocprovider,"
                          " datcollate, daticulocale) FROM pg_database"
@@ -101,7 +101,7 @@ TEST_F(VerifyTest, NamesWhatWasChangedByHand) {
 
 TEST_F(VerifyTest, PendingMigrationsDoNotCount) {
   const std::string first = "CREATE TABLE a (n integer);";
-  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf({first}), {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf({first}), Goal(), {}), IsOk());
   const MigrationSet both = DaysOf({first, "ALTER TABLE a ADD m integer;"});
   EXPECT_THAT(Differences(both, {}), IsEmpty());
   // Somebody was faster than the migration.
@@ -122,7 +122,7 @@ TEST_F(VerifyTest, RefusesWhatItCannotJudge) {
   EXPECT_EQ(nothing.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(nothing.message()), HasSubstr("no migration has been applied"));
 
-  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf({"SELECT 1;", "SELECT 2;"}), {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf({"SELECT 1;", "SELECT 2;"}), Goal(), {}), IsOk());
   const absl::Status ahead = Failure(set, {});
   EXPECT_EQ(ahead.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(ahead.message()), HasSubstr("20260102000000"));
@@ -131,7 +131,7 @@ TEST_F(VerifyTest, RefusesWhatItCannotJudge) {
 TEST_F(VerifyTest, ScratchDatabaseGoesWhenAMigrationFailsThere) {
   database_.Sql("CREATE TABLE was_there ()");
   const MigrationSet set = DaysOf({"ALTER TABLE was_there ADD n integer;"});
-  ASSERT_THAT(MigrateUp(database_.dsn(), set, {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), set, Goal(), {}), IsOk());
   const absl::Status status = Failure(set, Noting());
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(status.message()),
@@ -150,7 +150,7 @@ TEST_F(VerifyTest, ScratchDatabaseHasTheEncodingAndCollationOfTheOther) {
     RunSql(ClusterDsn(), absl::StrCat("CREATE DATABASE ", name, " TEMPLATE template0 ", options));
     const Dsn dsn = database_.dsn().With("dbname", name);
     const MigrationSet set = DaysOf({"CREATE TABLE a (n text CHECK (n <> '\xC3\xA4'));"});
-    EXPECT_THAT(MigrateUp(dsn, set, {}), IsOk());
+    EXPECT_THAT(MigrateUp(dsn, set, Goal(), {}), IsOk());
     const absl::StatusOr<VerifyReport> report = VerifySchema(dsn, set, Noting());
     ASSERT_THAT(report, IsOk());
     EXPECT_THAT(report->differences, IsEmpty());
@@ -161,7 +161,7 @@ TEST_F(VerifyTest, ScratchDatabaseHasTheEncodingAndCollationOfTheOther) {
 
 TEST_F(VerifyTest, SaysWhatIsMissingWithoutTheRightToMakeDatabases) {
   const MigrationSet set = DaysOf({"CREATE TABLE a (n integer);"});
-  ASSERT_THAT(MigrateUp(database_.dsn(), set, {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), set, Goal(), {}), IsOk());
   database_.Sql("GRANT SELECT ON schema_migrations TO pg_monitor");
   const Dsn reader = database_.dsn().With("options", "-c role=pg_monitor");
   const absl::Status status = VerifySchema(reader, set, {}).status();
@@ -218,10 +218,10 @@ TEST_F(VerifyTest, EverythingOfAGivenScratchDatabaseIsCleared) {
 
 TEST_F(VerifyTest, WaitsForAMigrationAndNotForEver) {
   const MigrationSet set = DaysOf({"CREATE TABLE a (n integer);"});
-  ASSERT_THAT(MigrateUp(database_.dsn(), set, {}), IsOk());
+  ASSERT_THAT(MigrateUp(database_.dsn(), set, Goal(), {}), IsOk());
   absl::StatusOr<Connection> other = Connection::Open(database_.dsn());
   ASSERT_THAT(other, IsOk());
-  ASSERT_THAT(AcquireMigrationLock(*other, absl::ZeroDuration(), [](absl::string_view) {}), IsOk());
+  ASSERT_THAT(AcquireMigrationLock(*other, absl::ZeroDuration(), [](const Progress&) {}), IsOk());
   EXPECT_EQ(Failure(set, {.lock_wait = absl::ZeroDuration()}).code(),
             absl::StatusCode::kDeadlineExceeded);
 }

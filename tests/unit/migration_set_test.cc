@@ -35,6 +35,12 @@ MigrationSet SetOf(const std::vector<std::string>& versions) {
   return MigrationSet::FromFiles(files).value();
 }
 
+History HistoryOf(const std::vector<std::string>& versions) {
+  History history{.has_table = true};
+  for (const std::string& version : versions) history.applied.push_back({.version = version});
+  return history;
+}
+
 std::vector<std::string> VersionsOf(const std::vector<const Migration*>& migrations) {
   std::vector<std::string> versions;
   versions.reserve(migrations.size());
@@ -51,15 +57,15 @@ TEST(ParseMigrationTest, TakesVersionNameAndUpSection) {
   EXPECT_EQ(migration->version, "20260131235959");
   EXPECT_EQ(migration->name, "first_2");
   EXPECT_EQ(migration->file_name, kName);
-  EXPECT_EQ(migration->up, "-- +goose Up\nCREATE TABLE a ();\n\n");
-  EXPECT_EQ(migration->up_line, 4);
+  EXPECT_EQ(migration->up.sql, "-- +goose Up\nCREATE TABLE a ();\n\n");
+  EXPECT_EQ(migration->up.line, 4);
 }
 
 TEST(ParseMigrationTest, IgnoresByteOrderMarkAndCarriageReturns) {
   const absl::StatusOr<Migration> migration = ParseMigration(
       {kName, "\xEF\xBB\xBF-- migrate:up\r\nSELECT 1;\r\n-- migrate:down\r\nSELECT 2;"});
   ASSERT_THAT(migration, IsOk());
-  EXPECT_EQ(migration->up, "SELECT 1;\n");
+  EXPECT_EQ(migration->up.sql, "SELECT 1;\n");
 }
 
 TEST(ParseMigrationTest, RefusesBadNames) {
@@ -98,7 +104,12 @@ TEST(ParseMigrationTest, RefusesBadSectionsAndNamesTheLine) {
        ":4: a second \"-- migrate:down\""},
       {"-- a\n-- migrate:up\n\n-- only this\n-- migrate:down\n", ":2: the \"-- migrate:up\""},
       {"-- migrate:up\nSELECT 1;\n-- migrate:dwon\n", ":3: \"-- migrate:dwon\" is not known"},
-      {"-- migrate:up transaction:false\n", ":1: \"-- migrate:up transaction:false\" is not known"},
+      {"-- migrate:up transaction:true\n", ":1: \"-- migrate:up transaction:true\" is not known"},
+      {"-- migrate:up transaction:false\nSELECT 1;\n\nSELECT 2;\n-- migrate:down\n",
+       ":4: a second statement"},
+      {"-- migrate:up\nSELECT 1;\nSELECT 'a;\n-- migrate:down\n", ":3:8: a string that does not"},
+      {"-- parley:phase shrink\n", ":1: \"-- parley:phase shrink\" is not known"},
+      {"-- parley:phase expand\n-- parley:phase expand\n", ":2: a second"},
       {"-- migrate:up\nSELECT '\xFF';\n-- migrate:down\n", ":2: the line is not UTF-8"},
   };
   for (const auto& [text, error] : kCases) {
@@ -117,7 +128,7 @@ TEST(LocateInFileTest, CountsCodePointsAsPostgresDoes) {
     std::int32_t position, line, column;
   } kCases[] = {{1, 2, 1}, {6, 2, 6}, {7, 2, 7}, {8, 3, 1}, {14, 3, 7}, {15, 3, 8}};
   for (const auto& [position, line, column] : kCases) {
-    const FilePosition found = LocateInFile(migration, position);
+    const FilePosition found = LocateInFile(migration.up, position);
     EXPECT_EQ(found.line, line) << position;
     EXPECT_EQ(found.column, column) << position;
   }
@@ -145,14 +156,17 @@ TEST(MigrationSetTest, EmbeddedFilesAreRight) {
   EXPECT_EQ(set->migrations().front().name, "foundation");
 }
 
-TEST(CompareSchemaTest, TellsAppliedPendingOutOfOrderAndUnknown) {
+TEST(CompareSchemaTest, TellsAppliedPendingOutOfOrderMissingAndAhead) {
   const MigrationSet set = SetOf({"20260101000000", "20260102000000", "20260104000000"});
   const SchemaState state =
-      CompareSchema(set, {.has_table = true, .versions = {"20260102000000", "20260103000000"}});
+      CompareSchema(set, HistoryOf({"20260102000000", "20260103000000", "20260105000000"}));
   EXPECT_THAT(VersionsOf(state.applied), ElementsAre("20260102000000"));
   EXPECT_THAT(VersionsOf(state.pending), ElementsAre("20260101000000", "20260104000000"));
-  EXPECT_THAT(VersionsOf(state.out_of_order), ElementsAre("20260101000000"));
-  EXPECT_THAT(state.unknown, ElementsAre("20260103000000"));
+  EXPECT_THAT(VersionsOf(state.out_of_order), ElementsAre("20260101000000", "20260104000000"));
+  ASSERT_EQ(state.missing.size(), 1u);
+  EXPECT_EQ(state.missing[0].version, "20260103000000");
+  ASSERT_EQ(state.ahead.size(), 1u);
+  EXPECT_EQ(state.ahead[0].version, "20260105000000");
 }
 
 TEST(CompareSchemaTest, EmptyDatabaseHasEverythingPending) {
@@ -164,8 +178,8 @@ TEST(CompareSchemaTest, EmptyDatabaseHasEverythingPending) {
 
 TEST(JudgeSchemaTest, SaysWhatMendsIt) {
   const MigrationSet set = SetOf({"20260101000000", "20260102000000"});
-  const auto judge = [&set](std::vector<std::string> versions) {
-    return JudgeSchema(CompareSchema(set, {.has_table = true, .versions = std::move(versions)}));
+  const auto judge = [&set](const std::vector<std::string>& versions) {
+    return JudgeSchema(CompareSchema(set, HistoryOf(versions)));
   };
   EXPECT_THAT(judge({"20260101000000", "20260102000000"}), IsOk());
   const absl::Status behind = judge({"20260101000000"});

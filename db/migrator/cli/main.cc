@@ -1,0 +1,38 @@
+// parley-migrate: the schema's command line. The exit codes are the values of Problem (problem.h).
+#include <CLI/CLI.hpp>
+
+#include "absl/status/status.h"
+#include "db/migrator/cli/command_line.h"
+#include "db/migrator/cli/commands.h"
+#include "db/migrator/problem.h"
+
+namespace parley::db {
+namespace {
+
+int Main(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("Brings the database's schema up to date.", "parley-migrate");
+  app.footer(
+      "Exit codes: 0 done, 1 error, 2 usage, 3 migrations are pending (status --check), 4 files, "
+      "history and database do not belong together, 5 lock not obtained, 6 interrupted outside a "
+      "transaction, 7 a pending file is older than an applied one");
+  app.require_subcommand(1)->fallthrough();
+  line.AddFlags(app);
+  for (auto* add : {&AddUp, &AddDown, &AddRedo, &AddPlan, &AddStatus, &AddHistory, &AddVersion,
+                    &AddStamp, &AddRepair, &AddSql, &AddSum}) {
+    add(app, line);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return static_cast<int>(app.exit(error) == 0 ? Problem::kNone : Problem::kUsage);
+  }
+  const absl::Status status = line.run();
+  if (!status.ok()) line.PrintError(status);
+  return static_cast<int>(ProblemOf(status));
+}
+
+}  // namespace
+}  // namespace parley::db
+
+int main(int argc, char** argv) { return parley::db::Main(argc, argv); }
