@@ -2,14 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <set>
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "db/migrator/catalog.h"
-#include "db/migrator/embedded.h"
 #include "db/migrator/migrator.h"
 #include "tests/repository/empty_database.h"
 #include "tests/repository/stairway_rows.h"
@@ -60,19 +59,12 @@ class StairwayTest : public ::testing::Test {
   }
 
   void Up(const Migration& migration) {
-    applied_.insert(migration.version);
-    ASSERT_THAT(MigrateUp(database_.dsn(), set_.Only(applied_), {}), IsOk());
+    ASSERT_THAT(MigrateUp(database_.dsn(), set_, {.version = migration.version, .steps = {}}, {}),
+                IsOk());
   }
 
-  void Down(const Migration& migration) {
-    for (const EmbeddedMigration& file : EmbeddedMigrations()) {
-      if (file.file_name != migration.file_name) continue;
-      database_.Sql(absl::StrCat("BEGIN;", file.text.substr(file.text.find("-- migrate:down")),
-                                 "; DELETE FROM schema_migrations WHERE version = '",
-                                 migration.version, "'; COMMIT"));
-    }
-    applied_.erase(migration.version);
-  }
+  // Undoes the newest.
+  void Down() { ASSERT_THAT(MigrateDown(database_.dsn(), set_, Goal(), {}), IsOk()); }
 
   void AddRows(const Migration& migration) {
     const auto rows = StairwayRows().find(migration.version);
@@ -81,7 +73,6 @@ class StairwayTest : public ::testing::Test {
 
   const MigrationSet set_ = MigrationSet::Embedded().value();
   EmptyDatabase database_;
-  std::set<std::string> applied_;
 };
 
 TEST_F(StairwayTest, EveryMigrationGoesUpDownAndUpAgain) {
@@ -94,7 +85,7 @@ TEST_F(StairwayTest, EveryMigrationGoesUpDownAndUpAgain) {
     EXPECT_FALSE(CompareCatalogs(before, after).empty());
 
     // With the rows that were there, and nothing is lost.
-    Down(migration);
+    ASSERT_NO_FATAL_FAILURE(Down());
     EXPECT_THAT(Differences(before, ReadIt(), Columns::kInAnyOrder), IsEmpty());
     EXPECT_EQ(CountRows(), rows_before);
     ASSERT_NO_FATAL_FAILURE(Up(migration));
@@ -102,7 +93,7 @@ TEST_F(StairwayTest, EveryMigrationGoesUpDownAndUpAgain) {
 
     // With such as only the new schema has.
     AddRows(migration);
-    Down(migration);
+    ASSERT_NO_FATAL_FAILURE(Down());
     EXPECT_THAT(Differences(before, ReadIt(), Columns::kInAnyOrder), IsEmpty());
     ASSERT_NO_FATAL_FAILURE(Up(migration));
     EXPECT_THAT(Differences(after, ReadIt(), Columns::kInOrder), IsEmpty());
@@ -117,10 +108,7 @@ TEST_F(StairwayTest, FromTheTopToTheGroundAndUpAgain) {
     AddRows(migration);
   }
   const Catalog top = ReadIt();
-  for (auto migration = set_.migrations().rbegin(); migration != set_.migrations().rend();
-       ++migration) {
-    Down(*migration);
-  }
+  for (std::size_t i = 0; i < set_.migrations().size(); ++i) ASSERT_NO_FATAL_FAILURE(Down());
   EXPECT_THAT(Differences(empty, ReadIt(), Columns::kInOrder), IsEmpty());
   for (const Migration& migration : set_.migrations()) {
     ASSERT_NO_FATAL_FAILURE(Up(migration));
