@@ -51,7 +51,7 @@ absl::StatusOr<MigrationSet> MigrationSet::Embedded() {
   return FromFiles(files);
 }
 
-absl::StatusOr<MigrationSet> MigrationSet::FromDirectory(const std::string& directory) {
+absl::StatusOr<std::vector<MigrationFile>> ReadMigrationFiles(const std::string& directory) {
   std::vector<MigrationFile> files;
   std::error_code error;
   // The loop's own increment would throw.
@@ -66,6 +66,11 @@ absl::StatusOr<MigrationSet> MigrationSet::FromDirectory(const std::string& dire
   }
   if (error) return absl::NotFoundError(absl::StrCat(directory, ": ", error.message()));
   if (files.empty()) return absl::NotFoundError(absl::StrCat(directory, " has no *.sql files"));
+  return files;
+}
+
+absl::StatusOr<MigrationSet> MigrationSet::FromDirectory(const std::string& directory) {
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<MigrationFile> files, ReadMigrationFiles(directory));
   return FromFiles(files);
 }
 

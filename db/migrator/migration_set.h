@@ -11,6 +11,10 @@
 
 namespace parley::db {
 
+// The *.sql files of `directory`, in no order; other files are left alone. NOT_FOUND if it cannot
+// be read or has none.
+absl::StatusOr<std::vector<MigrationFile>> ReadMigrationFiles(const std::string& directory);
+
 // Migrations in the order of their versions, all different. Immutable, so any thread may read it.
 class MigrationSet {
  public:

@@ -4,6 +4,7 @@ parley_test(catalog_test SOURCES catalog_test.cc LINKS parley::migrator)
 parley_test(migrator_test SOURCES migrator_test.cc LINKS parley::migrator)
 parley_test(migrator_moves_test SOURCES migrator_moves_test.cc LINKS parley::migrator)
 parley_test(concurrent_section_test SOURCES concurrent_section_test.cc LINKS parley::migrator)
+parley_test(migration_facts_test SOURCES migration_facts_test.cc LINKS parley::migration_author)
 parley_test(schema_check_test SOURCES schema_check_test.cc LINKS parley::migrator)
 parley_test(migrate_binary_test SOURCES migrate_binary_test.cc
   LINKS parley::migrator)

@@ -23,4 +23,7 @@ void AddRepair(CLI::App& app, CommandLine& line);  // mend_history.cc
 void AddSql(CLI::App& app, CommandLine& line);  // files.cc
 void AddSum(CLI::App& app, CommandLine& line);  // files.cc
 
+void AddNew(CLI::App& app, CommandLine& line);   // author.cc
+void AddLint(CLI::App& app, CommandLine& line);  // author.cc
+
 }  // namespace parley::db
