@@ -10,6 +10,7 @@
 #include "db/migrator/concurrent_section.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/migration_lock.h"
+#include "db/migrator/other_history.h"
 #include "db/migrator/problem.h"
 
 namespace parley::db {
@@ -65,6 +66,7 @@ struct Work {
 absl::Status RunWithLock(Connection& connection, const Work& work, const ReportProgress& report) {
   // Others may have changed the history until now.
   PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
+  if (!history.has_table) PARLEY_RETURN_IF_ERROR(CheckNoOtherHistory(connection));
   PARLEY_ASSIGN_OR_RETURN(const Plan plan, work.plan(history));
   if (plan.empty()) report({.event = "nothing", .text = "nothing left to do"});
   SectionRunner runner(connection,
