@@ -42,7 +42,12 @@ absl::Status CheckInterrupted(const History& history, const Plan& plan, Directio
   for (const Interrupted& interrupted : history.interrupted) {
     const bool is_next = !plan.empty() && plan.front()->version == interrupted.version &&
                          direction == interrupted.direction;
-    if (!is_next) return InterruptedError(interrupted);
+    if (is_next) continue;
+    return ProblemError(
+        Problem::kDirty,
+        absl::StrCat("`parley-migrate ", DirectionName(interrupted.direction),
+                     "` goes on where it was if that was the making or dropping of an index. ",
+                     InterruptedError(interrupted).message()));
   }
   return absl::OkStatus();
 }
@@ -70,7 +75,9 @@ absl::Status RunWithLock(Connection& connection, const Work& work, const ReportP
   PARLEY_ASSIGN_OR_RETURN(const Plan plan, work.plan(history));
   if (plan.empty()) report({.event = "nothing", .text = "nothing left to do"});
   SectionRunner runner(connection,
-                       {.dsn = work.dsn, .options = work.options.run, .report = report});
+                       {.dsn = work.dsn.WithDefault("application_name", "parley-migrate"),
+                        .options = work.options.run,
+                        .report = report});
   return work.run(runner, history, plan);
 }
 

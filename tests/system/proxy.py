@@ -81,13 +81,16 @@ class Road:
         try:
             while data := source.recv(65536):
                 self._flowing.wait()
-                if source not in self._silenced:
-                    target.sendall(data)
+                self._forward(source, target, data)
         except OSError:
             pass
         self._end(source)
         self._end(target)
         source.close()  # the target is the other thread's source
+
+    def _forward(self, source, target, data):
+        if source not in self._silenced:
+            target.sendall(data)
 
     @staticmethod
     def _end(connection):
