@@ -28,6 +28,9 @@ PACKAGES_PYTHON=(python3 python3-grpcio python3-protobuf)
 # What the tests of push targets hand tasks to.
 # shellcheck disable=SC2034
 PACKAGES_CELERY=(redis-server rabbitmq-server python3-celery python3-redis)
+# What the original application is made of, whose database can be adopted.
+# shellcheck disable=SC2034
+PACKAGES_ORIGINAL=(python3-sqlalchemy alembic)
 # What puts the clock of a PostgreSQL wrong.
 # shellcheck disable=SC2034
 PACKAGES_CLOCK=(faketime)

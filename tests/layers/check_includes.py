@@ -44,7 +44,12 @@ ROOMS = {
     "db/core": ({"base", "db/model"}, {"soci", "libpq", "system"}),
     "db/repository": ({"base", "db/model", "db/core"}, {"soci", "json"}),
     "db/migrator": ({"base", "db/core"}, {"libpq", "system"}),
-    "db/migrator cli": ({"base", "db/core", "db/migrator"}, {"libpq", "cli11", "json"}),
+    # Makes the original's database ours.
+    "db/adopt": ({"base", "db/core", "db/migrator"}, {"libpq", "system"}),
+    "db/migrator cli": (
+        {"base", "db/adopt", "db/core", "db/migrator"},
+        {"libpq", "cli11", "json"},
+    ),
     "services/runtime": (
         {"base"},
         {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "system"},

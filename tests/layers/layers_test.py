@@ -34,6 +34,8 @@ class CheckIncludes(unittest.TestCase):
         self.assertPasses("db/model/chat.h", "absl/time/time.h", "base/text.h")
         self.assertPasses("db/core/session.cc", "soci/soci.h", "libpq-fe.h", "db/model/page.h")
         self.assertPasses("db/repository/chat_repository.cc", "db/core/session.h", "soci/soci.h")
+        self.assertPasses("db/adopt/adopt.cc", "db/migrator/connection.h", "libpq-fe.h")
+        self.assertPasses("db/migrator/cli/adopt.cc", "db/adopt/adopt.h")
         self.assertPasses("services/runtime/host.cc", "grpcpp/grpcpp.h", "base/mutex.h")
         self.assertPasses("services/jobs/worker.cc", "db/repository/task_repository.h")
         self.assertPasses("services/jobs/time_convert.cc", "parley/scheduler/v1/task.pb.h")
@@ -51,6 +53,8 @@ class CheckIncludes(unittest.TestCase):
             ("db/core/session.cc", "db/repository/chat_repository.h"),
             ("db/repository/chat_repository.cc", "parley/chat/v1/chat.pb.h"),
             ("db/repository/chat_repository.cc", "services/runtime/log.h"),
+            ("db/migrator/migrator.cc", "db/adopt/adopt.h"),
+            ("db/adopt/adopt.cc", "db/repository/chat_repository.h"),
             ("services/runtime/host.cc", "db/core/dsn.h"),
             ("services/runtime/host.cc", "services/chat/chat_service.h"),
             ("services/runtime/host.cc", "parley/chat/v1/chat.pb.h"),

@@ -26,4 +26,6 @@ void AddSum(CLI::App& app, CommandLine& line);  // files.cc
 void AddNew(CLI::App& app, CommandLine& line);   // author.cc
 void AddLint(CLI::App& app, CommandLine& line);  // author.cc
 
+void AddAdopt(CLI::App& app, CommandLine& line);  // adopt.cc
+
 }  // namespace parley::db

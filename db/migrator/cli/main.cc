@@ -19,7 +19,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1)->fallthrough();
   line.AddFlags(app);
   for (auto* add : {&AddUp, &AddDown, &AddRedo, &AddPlan, &AddStatus, &AddHistory, &AddVersion,
-                    &AddStamp, &AddRepair, &AddSql, &AddSum, &AddNew, &AddLint}) {
+                    &AddStamp, &AddRepair, &AddSql, &AddSum, &AddNew, &AddLint, &AddAdopt}) {
     add(app, line);
   }
   try {

@@ -1,0 +1,129 @@
+#include "db/adopt/take_tables.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "db/migrator/history.h"
+#include "db/migrator/problem.h"
+#include "db/migrator/sql_text.h"
+
+namespace parley::adopt {
+namespace {
+
+using db::Connection;
+using db::FieldOf;
+using db::Result;
+
+// Those of the original's tables that are there, qualified.
+absl::StatusOr<std::vector<std::string>> TablesThere(Connection& connection) {
+  std::vector<std::string> tables;
+  for (const char* table : kOriginalTables) {
+    PARLEY_ASSIGN_OR_RETURN(
+        const Result there,
+        connection.Query(absl::StrCat("SELECT FROM pg_catalog.pg_class WHERE relkind = 'r' AND"
+                                      " oid = pg_catalog.to_regclass('public.",
+                                      table, "')")));
+    if (PQntuples(there.get()) > 0) tables.push_back(absl::StrCat("public.", table));
+  }
+  return tables;
+}
+
+// "pid 4711 (celery, idle in transaction for 12 s) has a lock on chats", a line for each session.
+std::string HoldersOf(Connection& connection, const std::vector<std::string>& tables) {
+  const absl::StatusOr<Result> holders = connection.Query(absl::StrCat(
+      "SELECT 'pid ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), 'unnamed') || ', "
+      "'"
+      " || a.usename || ', ' || a.state || ' for ' ||"
+      " greatest(extract(epoch FROM clock_timestamp() - a.state_change), 0)::bigint || ' s)'"
+      " || ' has a lock on ' || string_agg(DISTINCT l.relation::regclass::text, ', ')"
+      " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+      " WHERE l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY ('{",
+      absl::StrJoin(tables, ","),
+      "}'::regclass[]) AND l.database ="
+      " (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+      " GROUP BY a.pid, a.application_name, a.usename, a.state, a.state_change ORDER BY a.pid"));
+  if (!holders.ok() || PQntuples(holders->get()) == 0) return "whoever had it has let go since";
+  std::vector<std::string> lines;
+  for (int row = 0; row < PQntuples(holders->get()); ++row) {
+    lines.emplace_back(FieldOf(*holders, row, 0));
+  }
+  return absl::StrJoin(lines, "\n  ");
+}
+
+// The file as it runs in a transaction. Nobody else can see the tables, so nothing is lost.
+absl::StatusOr<std::string> TransactionalForm(const std::string& sql) {
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<db::SqlStatement> statements, db::SplitStatements(sql));
+  std::string text;
+  std::size_t copied = 0;
+  for (const db::SqlStatement& statement : statements) {
+    for (const db::SqlToken& token : statement.tokens) {
+      if (!db::Is(token, "CONCURRENTLY")) continue;
+      absl::StrAppend(&text, sql.substr(copied, token.offset - copied));
+      copied = token.offset + token.text.size();
+    }
+  }
+  return absl::StrCat(text, sql.substr(copied));
+}
+
+}  // namespace
+
+absl::Status LockOriginal(Connection& connection, absl::Duration timeout) {
+  PARLEY_ASSIGN_OR_RETURN(const std::vector<std::string> tables, TablesThere(connection));
+  if (tables.empty()) return absl::OkStatus();
+  const auto milliseconds = absl::ToInt64Milliseconds(absl::Ceil(timeout, absl::Milliseconds(1)));
+  PARLEY_RETURN_IF_ERROR(
+      connection.Execute(absl::StrCat("SET LOCAL lock_timeout = ", milliseconds)));
+  const Result locked = connection.Run(
+      absl::StrCat("LOCK TABLE ", absl::StrJoin(tables, ", "), " IN ACCESS EXCLUSIVE MODE"));
+  if (db::Succeeded(locked)) return absl::OkStatus();
+  const std::string error = db::ErrorTextOf(locked);
+  if (db::SqlStateOf(locked) != "55P03") {
+    return connection.IsLost() ? absl::UnavailableError(error) : absl::InternalError(error);
+  }
+  PARLEY_RETURN_IF_ERROR(connection.Execute("ROLLBACK"));
+  return db::ProblemError(db::Problem::kLocked,
+                          absl::StrCat("others use the tables:\n  ", HoldersOf(connection, tables),
+                                       "\nStop the original's application, or give a longer "
+                                       "--lock-timeout; nothing was changed."));
+}
+
+absl::Status MoveOriginal(Connection& connection, const OriginalSchema& schema) {
+  std::string sql = "CREATE SCHEMA original;";
+  for (const char* table : kOriginalTables) {
+    absl::StrAppend(&sql, "ALTER TABLE public.", table, " SET SCHEMA original;");
+  }
+  if (schema.has_alembic) {
+    absl::StrAppend(&sql, "ALTER TABLE public.alembic_version SET SCHEMA original;");
+  }
+  for (const std::string& sequence : schema.loose_sequences) {
+    absl::StrAppend(&sql, "ALTER SEQUENCE ", sequence, " SET SCHEMA original;");
+  }
+  for (const std::string& type : {schema.chat_type.name, schema.user_status.name}) {
+    // A type of another schema is in nobody's way.
+    if (absl::StartsWith(type, "public.")) {
+      absl::StrAppend(&sql, "ALTER TYPE ", type, " SET SCHEMA original;");
+    }
+  }
+  return connection.Execute(sql);
+}
+
+absl::Status MakeSchema(Connection& connection, const db::MigrationSet& set) {
+  PARLEY_RETURN_IF_ERROR(connection.Execute(db::EnsureHistorySql()));
+  for (const db::Migration& migration : set.migrations()) {
+    PARLEY_ASSIGN_OR_RETURN(const std::string sql, TransactionalForm(migration.up.sql));
+    const Result made = connection.Run(sql);
+    if (!db::Succeeded(made)) {
+      if (connection.IsLost()) return absl::UnavailableError(db::ErrorTextOf(made));
+      return absl::AbortedError(
+          absl::StrCat(migration.file_name, ": ", db::ErrorTextOf(made), "\nNothing was changed."));
+    }
+    PARLEY_RETURN_IF_ERROR(connection.Execute(db::RecordUpSql(migration)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace parley::adopt

@@ -1,0 +1,212 @@
+"""What stops an adoption, and what it says about it; labels, and what is set aside."""
+
+import unittest
+
+from sqlalchemy import null
+
+from adoptions import AdoptionTest, ZONE
+
+
+class AdoptProblemsTest(AdoptionTest):
+    def small(self, **options):
+        """One user, one chat, one message."""
+        original = self.original(**options)
+        self.ann = original.add_user("ann")
+        self.chat = original.add_chat(self.ann, [self.ann])
+        original.add_message(self.chat, self.ann, "hello")
+        return original
+
+    def test_what_is_right_passes_the_check_and_stays_untouched(self):
+        original = self.small()
+        found = self.check(original)
+        self.assertFalse([f for f in found.values() if f["stops"]], found)
+
+    def test_an_unknown_label_stops_it_until_its_meaning_is_given(self):
+        original = self.original(chat_types=("PRIVATE", "support", "unused"),
+                                 user_statuses=("active", "is=banned"))
+        ann = original.add_user("ann", status=original.models.UserStatus["is=banned"])
+        chats = [original.add_chat(ann, [ann], chat_type=kind) for kind in ("PRIVATE", "support")]
+        self.assert_stopped(original, "unknown-labels")
+        given = "--chat-type", "support=channel", "--user-status", "is=banned=BLOCKED"
+        self.assert_stopped(original, "unknown-labels", [f"user {ann}"], *given[:2])
+        self.assert_stopped(original, "labels-not-there", ["Support"], *given, "--chat-type",
+                            "Support=GROUP")
+        self.assertIn("'unused'", self.check(original, *given)["unused-labels"]["what"])
+        self.adopt(original, *given)
+        self.services(original)
+        self.assertEqual([self.chats.GetChat(chat_id=chat).chat_type for chat in chats], [1, 3])
+        self.assertEqual(self.users.GetUser(user_id=ann).status, 2)
+
+    def test_logins_that_are_one_login_here_stop_it(self):
+        original = self.small()
+        for login in ("ANN", "\uff21nn", "Stra\u00dfe", "STRASSE", "caf\u00e9", "cafe\u0301"):
+            original.add_user(login)
+        found = self.check(original, code=4)["colliding-logins"]
+        self.assertEqual(found["count"], 4)
+        self.assertEqual(found["rows"][0], "user 2 'ANN' and user 1 'ann'")
+        self.assert_stopped(original, "colliding-logins")
+        for user in range(2, 8):
+            original.database.rows("UPDATE users SET login = 'u' || id WHERE id = %s", user)
+        self.adopt(original)
+
+    def test_logins_that_break_our_rules_stop_it(self):
+        original = self.small()
+        for login in ("", "\u200b", "Erased-5", "\ufdfa" * 256):
+            original.add_user(login)
+        self.assert_stopped(original, "refused-logins")
+        self.assertEqual(self.check(original, code=4)["refused-logins"]["count"], 4)
+
+    def test_values_that_break_our_rules_stop_it(self):
+        for name, change in (
+                ("bad-titles", "UPDATE chats SET title = ''"),
+                ("bad-titles", "ALTER TABLE chats ALTER title TYPE text;"
+                               "UPDATE chats SET title = repeat('\u00e4', 257)"),
+                ("long-descriptions", "ALTER TABLE chats ALTER description TYPE text;"
+                                      "UPDATE chats SET description = repeat('d', 513)"),
+                ("long-names", "ALTER TABLE users ALTER name TYPE text;"
+                               "UPDATE users SET name = repeat('n', 257)"),
+                ("long-messages", "ALTER TABLE messages ALTER text TYPE text;"
+                                  "UPDATE messages SET text = repeat('\U0001f600', 1025)"),
+                ("messages-with-impossible-times", "UPDATE messages SET created = 'infinity'"),
+                ("chats-with-impossible-times", "UPDATE chats SET updated = '0044-03-15 BC'"),
+                ("users-with-impossible-times", "UPDATE users SET created = '10000-01-01'"),
+                ("bad-ids", "UPDATE messages SET id = 0")):
+            with self.subTest(name):
+                original = self.small()
+                original.database.rows(change)
+                self.assert_stopped(original, name)
+
+    def test_the_limits_themselves_pass(self):
+        original = self.original()
+        user = original.add_user("l" * 256, name="\U0001f600" * 256, password="p" * 256)
+        chat = original.add_chat(user, [user], title="\U0001f600" * 256, description="\u00e4" * 512)
+        original.add_message(chat, user, "\U0001f600" * 1024)
+        self.adopt(original)
+
+    def test_messages_without_a_place_stop_it_or_are_set_aside(self):
+        original = self.small()
+        texts = [original.add_message(chat, user, text) for chat, user, text in (
+            (None, self.ann, "no chat"), (self.chat, None, "no user"), (self.chat, self.ann, ""))]
+        names = "messages-without-chat", "messages-without-user", "empty-messages"
+        for name, message in zip(names, texts):
+            self.assert_stopped(original, name)
+            row = self.check(original, code=4)[name]["rows"][0]
+            self.assertTrue(row.startswith(f"message {message}"), row)
+        found = self.check(original, "--set-aside")
+        self.assertEqual({found[name]["count"] for name in names}, {1})
+        objects = self.adopt(original, "--set-aside")
+        self.assertEqual(objects[-1]["event"], "adopted")
+        self.services(original)
+        self.assertEqual([m.text for m in self.history(self.chat)], ["hello"])
+        self.assertEqual(original.database.value("SELECT count(*) FROM original.messages"), 4)
+
+    def test_memberships_of_nothing_stop_it_or_are_set_aside(self):
+        original = self.small()
+        original.database.rows("ALTER TABLE chat_user DROP CONSTRAINT chat_user_user_id_fkey;"
+                               "INSERT INTO chat_user (user_id, chat_id) VALUES (99, 1)")
+        self.assert_stopped(original, "memberships-of-nothing", ["user 99, chat 1"])
+        self.adopt(original, "--set-aside")
+        self.assertEqual(original.database.rows("SELECT user_id FROM chat_user"), [(self.ann,)])
+
+    def test_extra_columns_stop_it_or_are_set_aside(self):
+        original = self.small()
+        original.database.rows("ALTER TABLE users ADD COLUMN phone text DEFAULT '123'")
+        self.assert_stopped(original, "extra-columns", ["users.phone"])
+        self.adopt(original, "--set-aside")
+        self.assertEqual(original.database.value("SELECT phone FROM original.users"), "123")
+
+    def test_another_schema_than_the_models_is_told_apart(self):
+        for change, row in (
+                ("DROP TABLE messages", "there is no table public.messages"),
+                ("ALTER TABLE chats DROP COLUMN description", "there is no column chats.description"),
+                ("ALTER TABLE messages ALTER created TYPE timestamptz",
+                 "messages.created is timestamp with time zone, not timestamp without time zone"),
+                ("ALTER TABLE users ALTER login DROP NOT NULL", "users.login may be NULL"),
+                ("ALTER TABLE messages DROP CONSTRAINT messages_pkey", "messages.id may be NULL")):
+            with self.subTest(row):
+                original = self.small()
+                original.database.rows(change)
+                if "pkey" in change:
+                    row = "messages.id has no unique key"
+                self.assert_stopped(original, "unlike-the-original", [row])
+
+    def test_names_of_ours_that_are_taken_stop_it(self):
+        original = self.small()
+        original.database.rows("CREATE TABLE tasks (id int); CREATE TABLE notes (id int);"
+                               "CREATE INDEX chats_by_type ON notes (id)")
+        self.assert_stopped(original, "names-taken", ["public.chats_by_type", "public.tasks"])
+        original.database.rows("ALTER TABLE tasks RENAME TO jobs; DROP INDEX chats_by_type")
+        original.database.rows("CREATE SCHEMA original")
+        self.assert_stopped(original, "schema-taken", ["original"])
+        original.database.rows("DROP SCHEMA original")
+        self.adopt(original)
+        self.assertEqual(original.database.value("SELECT count(*) FROM jobs"), 0)
+
+    def test_a_database_of_parleys_is_left_alone(self):
+        original = self.original()
+        original.database.rows("DROP TABLE chat_user, messages, users, chats; DROP TYPE chattype")
+        original.database.migrate("up")
+        self.assert_stopped(original, "already-parleys")
+
+    def test_what_is_handled_is_told_with_its_rows(self):
+        original = self.small()
+        bob = original.add_user("bob", name=None, status=null(), created=null(), password="secret")
+        original.add_chat(99, [bob, bob])
+        original.database.rows("SELECT nextval('users_id_seq'), nextval('users_id_seq')")
+        original.add_user("carl", name="Carl")
+        original.database.rows(
+            "CREATE TABLE notes (chat_id int REFERENCES chats (id));"
+            "CREATE VIEW names AS SELECT name FROM users")
+        original.database.rows(
+            "INSERT INTO messages (text, chat_id, user_id, created)"
+            " SELECT 'x', 1, 1, '2021-01-01' FROM generate_series(1, 30)")
+        found = self.check(original)
+        for name, rows in (("duplicate-memberships", ["user 2, chat 2: 2 times"]),
+                           ("creators-who-are-no-members", ["chat 2, user 99"]),
+                           ("users-without-name", ["user 1", "user 2"]),
+                           ("users-without-status", ["user 2"]),
+                           ("users-without-times", ["user 2"]),
+                           ("gaps-in-ids-of-users", ["ids 3 to 4"]),
+                           ("plain-passwords", ["user 2"]),
+                           ("messages-of-one-time",
+                            ["chat 1, 2021-01-01 00:00:00: 30 messages from id 2"]),
+                           ("dependents", ["foreign key notes_chat_id_fkey of notes to chats",
+                                           "view names of users"])):
+            self.assertEqual(found[name]["rows"], rows)
+            self.assertFalse(found[name]["stops"])
+        self.assertNotIn("secret", str(found))
+        self.adopt(original)
+
+    def test_the_first_twenty_rows_are_shown_or_all(self):
+        original = self.small()
+        original.database.rows("INSERT INTO messages (text, chat_id, user_id)"
+                               " SELECT '', 1, 1 FROM generate_series(1, 30)")
+        found = self.check(original, code=4)["empty-messages"]
+        self.assertEqual((found["count"], len(found["rows"])), (30, 20))
+        found = self.check(original, "--all-rows", code=4)["empty-messages"]
+        self.assertEqual((found["count"], len(found["rows"])), (30, 30))
+        text = original.database.migrate("adopt", "--check", "--time-zone", ZONE, check=False)
+        self.assertIn("and 10 more (--all-rows lists all)", text.stdout)
+        self.assertIn("nothing was changed", text.stderr)
+
+    def test_flags_that_make_no_sense_are_usage_errors(self):
+        original = self.small()
+        for arguments, says in (
+                ((), "time-zone"),
+                (("--time-zone", "Berlin"), "IANA"),
+                (("--time-zone", "CET"), "summer time"),
+                (("--time-zone", ZONE, "--chat-type", "group"), "--chat-type"),
+                (("--time-zone", ZONE, "--chat-type", "group=ROOM"), "PRIVATE, GROUP or CHANNEL"),
+                (("--time-zone", ZONE, "--chat-type", "a=GROUP", "--chat-type", "a=PRIVATE"),
+                 "two meanings"),
+                (("--time-zone", ZONE, "--user-status", "gone=DEAD"), "ACTIVE or BLOCKED"),
+                (("--time-zone", ZONE, "--search-language", "klingon"), "klingon"),
+                (("--time-zone", ZONE, "--legacy-passwords", "md5"), "legacy-passwords")):
+            with self.subTest(arguments):
+                done = original.database.migrate("adopt", "--check", *arguments, check=False)
+                self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+                self.assertIn(says, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
