@@ -9,10 +9,12 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/migration_lock.h"
@@ -158,6 +160,84 @@ TEST_F(MigrateBinaryTest, UpStatusAndVersionTellTheState) {
             "missing      20260102000000\n");
   EXPECT_THAT(Run({"up"}, 4)->Err(), HasSubstr("there is no file: 20260102000000"));
   EXPECT_EQ(Run({"version"}, 0)->Out(), "database  20260102000000\ndirectory 20260103000000\n");
+}
+
+// The lines that a command printed, each parsed.
+std::vector<nlohmann::json> Lines(const std::string& text) {
+  std::vector<nlohmann::json> lines;
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    lines.push_back(nlohmann::json::parse(std::string(line)));
+  }
+  return lines;
+}
+
+TEST_F(MigrateBinaryTest, JsonIsOneObjectALine) {
+  WriteMigration(1, "CREATE TABLE a ();");
+  const std::vector<nlohmann::json> plan = Lines(Run({"plan", "--json"}, 0)->Out());
+  ASSERT_EQ(plan.size(), 1u);
+  EXPECT_EQ(plan[0]["event"], "apply");
+  EXPECT_EQ(plan[0]["file"], "20260101000000_step.sql");
+  EXPECT_EQ(plan[0]["transaction"], true);
+  const std::vector<nlohmann::json> up = Lines(Run({"up", "--json"}, 0)->Out());
+  ASSERT_EQ(up.size(), 1u);
+  EXPECT_EQ(up[0]["event"], "applied");
+  EXPECT_EQ(up[0]["version"], "20260101000000");
+  EXPECT_EQ(Lines(Run({"status", "--json"}, 0)->Out())[0]["event"], "applied");
+  EXPECT_EQ(Lines(Run({"version", "--json"}, 0)->Out())[0]["database"], "20260101000000");
+  const std::vector<nlohmann::json> history = Lines(Run({"history", "--json"}, 0)->Out());
+  ASSERT_EQ(history.size(), 1u);
+  EXPECT_EQ(history[0]["action"], "up");
+  EXPECT_EQ(history[0]["outcome"], "done");
+  WriteMigration(2, "SELECT 1 / 0;");
+  const std::vector<nlohmann::json> error = Lines(Run({"up", "--json"}, 1)->Err());
+  ASSERT_EQ(error.size(), 1u);
+  EXPECT_EQ(error[0]["problem"], "error");
+  EXPECT_EQ(error[0]["exit_code"], 1);
+  EXPECT_THAT(error[0]["text"].get<std::string>(), HasSubstr("22012"));
+}
+
+TEST_F(MigrateBinaryTest, MovesAndStampsAsTold) {
+  for (const int day : {1, 2, 3}) {
+    directory_.Write(absl::StrCat("2026010", day, "000000_step.sql"),
+                     absl::StrCat("-- migrate:up\nCREATE TABLE t", day,
+                                  " ();\n-- migrate:down\nDROP TABLE t", day, ";\n"));
+  }
+  Run({"up", "--to", "20260102000000"}, 0);
+  EXPECT_THAT(Run({"plan"}, 0)->Out(),
+              "apply  20260103000000_step.sql (transaction, 1 statement)\n");
+  EXPECT_THAT(Run({"plan", "--down", "--steps", "2"}, 0)->Out(),
+              AllOf(HasSubstr("undo   20260102000000_step.sql"), HasSubstr("undo   20260101")));
+  Run({"redo"}, 0);
+  EXPECT_THAT(Run({"down"}, 0)->Out(), HasSubstr("undone 20260102000000_step.sql in "));
+  EXPECT_EQ(database_.Versions(), "20260101000000");
+  EXPECT_THAT(Run({"history"}, 0)->Out(), HasSubstr("20260102000000  down done in "));
+  Run({"up", "--to", "20260109000000"}, 2);
+  Run({"up", "--steps", "1", "--to", "20260102000000"}, 2);
+  Run({"up", "--steps", "0"}, 2);
+  EXPECT_THAT(Run({"stamp", "none"}, 0)->Out(),
+              HasSubstr("stamped as not applied: 20260101000000"));
+  EXPECT_EQ(database_.Versions(), "");
+  Run({"stamp", "20260101000000"}, 0);
+  Run({"up"}, 0);
+  EXPECT_TRUE(database_.HasTable("t3"));
+}
+
+TEST_F(MigrateBinaryTest, SumTellsFilesThatAreNotWhatTheyWere) {
+  WriteMigration(1, "CREATE TABLE a ();");
+  WriteMigration(2, "CREATE TABLE b ();");
+  Run({"sum"}, 0);
+  Run({"sum", "--check"}, 0);
+  WriteMigration(1, "CREATE TABLE a (n int);");
+  EXPECT_THAT(Run({"up"}, 4)->Err(),
+              AllOf(HasSubstr("20260101000000_step.sql is not what SUM says"),
+                    HasSubstr("`parley-migrate sum`")));
+  Run({"sum", "--check"}, 4);
+  EXPECT_EQ(database_.Versions(), "none");
+  WriteMigration(1, "CREATE TABLE a ();");
+  WriteMigration(3, "CREATE TABLE c ();");
+  EXPECT_THAT(Run({"up"}, 4)->Err(), HasSubstr("20260103000000_step.sql"));
+  Run({"sum"}, 0);
+  Run({"up"}, 0);
 }
 
 TEST_F(MigrateBinaryTest, SqlNeedsNoDatabase) {

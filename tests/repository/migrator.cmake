@@ -7,7 +7,7 @@ parley_test(concurrent_section_test SOURCES concurrent_section_test.cc LINKS par
 parley_test(migration_facts_test SOURCES migration_facts_test.cc LINKS parley::migration_author)
 parley_test(schema_check_test SOURCES schema_check_test.cc LINKS parley::migrator)
 parley_test(migrate_binary_test SOURCES migrate_binary_test.cc
-  LINKS parley::migrator)
+  LINKS parley::migrator nlohmann_json::nlohmann_json)
 add_dependencies(repository_tests parley-migrate)
 target_compile_definitions(repository_tests
   PRIVATE PARLEY_MIGRATE_BINARY="$<TARGET_FILE:parley-migrate>")

@@ -280,5 +280,35 @@ TEST_F(MigratorTest, ScriptEndsStatementsThatLackTheirSemicolon) {
   EXPECT_EQ(database_.Versions(), "20260101000000 20260102000000 20260103000000");
 }
 
+TEST_F(MigratorTest, ScriptBetweenTwoVersionsGoesDownAndUp) {
+  const TempDirectory directory;
+  const MigrationSet set =
+      MigrationSet::FromFiles(
+          {{"20260101000000_a.sql",
+            "-- migrate:up\nCREATE TABLE a (n int);\n-- migrate:down\nDROP TABLE a;\n"},
+           {"20260102000000_b.sql",
+            "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON a (n);\n"
+            "-- migrate:down transaction:false\nDROP INDEX CONCURRENTLY i;\n"},
+           {"20260103000000_c.sql",
+            "-- migrate:up\nCREATE TABLE c ();\n-- migrate:down\nDROP TABLE c;\n"}})
+          .value();
+  const auto run = [&](const std::string& from, const std::string& to) {
+    const std::string script = MigrationScript(set, {from, to}, absl::Seconds(5)).value();
+    return RunPsql(database_, directory.Write("script.sql", script));
+  };
+  EXPECT_EQ(run("", "20260102000000"), 0);
+  EXPECT_EQ(run("20260102000000", "20260103000000"), 0);
+  EXPECT_EQ(database_.Versions(), "20260101000000 20260102000000 20260103000000");
+  EXPECT_EQ(run("20260103000000", "20260101000000"), 0);
+  EXPECT_EQ(database_.Versions(), "20260101000000");
+  EXPECT_FALSE(database_.HasTable("i"));
+  EXPECT_FALSE(database_.HasTable("c"));
+  // It is for a database at the one version only.
+  EXPECT_NE(run("20260102000000", "20260103000000"), 0);
+  EXPECT_EQ(database_.Versions(), "20260101000000");
+  ASSERT_THAT(MigrateUp(database_.dsn(), set, Goal(), {}), IsOk());
+  EXPECT_EQ(ProblemOf(MigrationScript(set, {"", "20260104000000"}, {}).status()), Problem::kUsage);
+}
+
 }  // namespace
 }  // namespace parley::db
