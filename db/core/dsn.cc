@@ -55,6 +55,18 @@ Dsn Dsn::With(absl::string_view key, absl::string_view value) const {
   return copy;
 }
 
+Dsn Dsn::Without(absl::string_view key) const {
+  Dsn copy = *this;
+  copy.values_.erase(std::string(key));
+  return copy;
+}
+
+std::optional<std::string> Dsn::Find(absl::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  if (found == values_.end()) return std::nullopt;
+  return found->second;
+}
+
 std::string Dsn::Uri() const {
   std::string uri = "postgresql://";
   char separator = '?';

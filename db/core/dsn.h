@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,12 @@ class Dsn {
 
   // Sets `key`=`value` whatever the string said.
   Dsn With(absl::string_view key, absl::string_view value) const;
+
+  // Takes `key` out, whatever it was set to.
+  Dsn Without(absl::string_view key) const;
+
+  // What `key` is set to, if it is.
+  std::optional<std::string> Find(absl::string_view key) const;
 
   // The whole as a URI with every value percent-encoded: both libpq and SOCI take it. (SOCI splits
   // key=value pairs at blanks and loses quoted values, so it never gets those.) Holds the password.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -21,6 +23,16 @@ namespace {
 using Kind = CatalogDifference::Kind;
 
 constexpr std::size_t kMaxShown = 300;  // bytes of a definition on a line
+
+// Runs `read` in a transaction that sees one state of the catalog, with settings that definitions
+// do not depend on.
+absl::Status InSnapshot(Connection& connection, const std::function<absl::Status()>& read) {
+  PARLEY_RETURN_IF_ERROR(connection.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+  absl::Status status = connection.Execute(std::string(kCatalogSettingsSql));
+  if (status.ok()) status = read();
+  if (!connection.IsLost()) connection.Run("ROLLBACK");
+  return status;
+}
 
 absl::Status ReadObjects(Connection& connection, absl::string_view query, Catalog& catalog) {
   PARLEY_ASSIGN_OR_RETURN(const Result rows,
@@ -89,15 +101,29 @@ std::string DescribeChange(absl::string_view expected, absl::string_view found) 
 }  // namespace
 
 absl::StatusOr<Catalog> ReadCatalog(Connection& connection) {
-  PARLEY_RETURN_IF_ERROR(connection.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
   Catalog catalog;
-  absl::Status status = connection.Execute(std::string(kCatalogSettingsSql));
-  for (const absl::string_view query : CatalogQueries()) {
-    if (status.ok()) status = ReadObjects(connection, query, catalog);
-  }
-  if (!connection.IsLost()) connection.Run("ROLLBACK");
+  const absl::Status status = InSnapshot(connection, [&]() -> absl::Status {
+    for (const absl::string_view query : CatalogQueries()) {
+      PARLEY_RETURN_IF_ERROR(ReadObjects(connection, query, catalog));
+    }
+    return absl::OkStatus();
+  });
   if (!status.ok()) return status;
   return catalog;
+}
+
+absl::StatusOr<std::vector<std::string>> ListLeftOut(Connection& connection) {
+  std::vector<std::string> names;
+  const absl::Status status = InSnapshot(connection, [&]() -> absl::Status {
+    PARLEY_ASSIGN_OR_RETURN(const Result rows,
+                            connection.Query(absl::StrCat(kCatalogScopeSql, kLeftOutQuery)));
+    for (int row = 0; row < PQntuples(rows.get()); ++row) {
+      names.emplace_back(FieldOf(rows, row, 0));
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return names;
 }
 
 std::vector<CatalogDifference> CompareCatalogs(const Catalog& expected, const Catalog& found) {

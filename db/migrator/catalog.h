@@ -47,6 +47,10 @@ using Catalog = std::map<std::string, CatalogObject>;
 // SELECT on views, and none on anything else. UNAVAILABLE or INTERNAL: the database.
 absl::StatusOr<Catalog> ReadCatalog(Connection& connection);
 
+// The tables and sequences that are left out, for whoever else wants to: the migrator's own and the
+// partitions of one day. Sorted, qualified, and quoted if need be. Errors as of ReadCatalog.
+absl::StatusOr<std::vector<std::string>> ListLeftOut(Connection& connection);
+
 struct CatalogDifference {
   enum class Kind { kMissing, kUnexpected, kChanged };
   Kind kind = Kind::kChanged;

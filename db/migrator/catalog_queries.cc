@@ -76,6 +76,18 @@ WITH member AS MATERIALIZED (
 )
 )";
 
+const absl::string_view kLeftOutQuery = R"(
+SELECT oid::regclass::text
+FROM (SELECT oid FROM history
+      UNION ALL
+      SELECT oid FROM day
+      UNION ALL
+      SELECT c.oid
+      FROM history
+      JOIN pg_depend AS d ON d.refobjid = history.oid AND d.classid = 'pg_class'::regclass
+      JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S') AS x
+ORDER BY 1)";
+
 namespace {
 
 constexpr absl::string_view kQueries[] = {

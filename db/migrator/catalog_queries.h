@@ -15,6 +15,9 @@ extern const absl::string_view kCatalogSettingsSql;
 // Each returns rows of three texts: object, parent, definition (struct CatalogObject).
 std::span<const absl::string_view> CatalogQueries();
 
+// What ListLeftOut returns.
+extern const absl::string_view kLeftOutQuery;
+
 // Stands before each of them: the common table expressions that say what is ours.
 extern const absl::string_view kCatalogScopeSql;
 

@@ -30,11 +30,10 @@ struct VerifyReport {
 // and compares the two catalogs (catalog.h says what counts). The target is only read, while no
 // migration runs there; the scratch database is cleared away whatever happens. Blocks.
 //   kMismatch             `set` does not know what is applied
-//   FAILED_PRECONDITION   nothing is applied; a scratch database that is not empty, or on a server
-//   of
+//   kLocked               a migration of the target kept the lock for all of lock_wait
+//   FAILED_PRECONDITION   nothing is applied; the scratch database is not empty, or on a server of
 //                         another major version
 //   PERMISSION_DENIED     the role may not create databases
-//   kLocked               a migration of the target kept the lock for all of lock_wait
 //   ABORTED               a migration fails on an empty database
 //   UNAVAILABLE, INTERNAL one of the databases
 absl::StatusOr<VerifyReport> VerifySchema(const Dsn& target, const MigrationSet& set,

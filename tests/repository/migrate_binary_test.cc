@@ -1,13 +1,7 @@
 // parley-migrate as a process: what it prints, how it exits, and what a kill leaves.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -19,6 +13,7 @@
 #include "db/migrator/connection.h"
 #include "db/migrator/migration_lock.h"
 #include "tests/repository/empty_database.h"
+#include "tests/repository/migrate_process.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_database.h"
 
@@ -27,85 +22,12 @@ namespace {
 
 using ::parley::testing::EmptyDatabase;
 using ::parley::testing::IsOk;
-using ::parley::testing::MigrationText;
-using ::parley::testing::TempDirectory;
+using ::parley::testing::MigrateProcess;
+using ::parley::testing::MigrateProcessTest;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// A parley-migrate that was started. Its environment has no PARLEY_DATABASE_URL.
-class Process {
- public:
-  explicit Process(const std::vector<std::string>& arguments) {
-    std::vector<std::string> words = {PARLEY_MIGRATE_BINARY};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    argv.reserve(words.size() + 1);
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    char* environment[] = {nullptr};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    const int flags = O_WRONLY | O_CREAT | O_APPEND;
-    posix_spawn_file_actions_addopen(&actions, 1, OutputPath("stdout").c_str(), flags, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, OutputPath("stderr").c_str(), flags, 0600);
-    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environment), 0);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  ~Process() {
-    if (pid_ > 0) Kill();
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-
-  // The exit code, or -1 if a signal ended it.
-  int Wait() {
-    int status = 0;
-    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-    pid_ = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-
-  void Kill() {
-    kill(pid_, SIGKILL);
-    Wait();
-  }
-
-  // Valid after Wait.
-  std::string Out() const { return Read("stdout"); }
-  std::string Err() const { return Read("stderr"); }
-
- private:
-  std::string OutputPath(const std::string& name) const { return directory_.path() + "/" + name; }
-  std::string Read(const std::string& name) const {
-    std::ifstream stream(OutputPath(name));
-    return std::string(std::istreambuf_iterator<char>(stream), {});
-  }
-
-  TempDirectory directory_;
-  pid_t pid_ = 0;
-};
-
-class MigrateBinaryTest : public ::testing::Test {
- protected:
-  // Runs a command against database_ and directory_ and waits for its end.
-  std::unique_ptr<Process> Run(std::vector<std::string> arguments, int expected_code) {
-    arguments.insert(arguments.end(), Target().begin(), Target().end());
-    auto process = std::make_unique<Process>(arguments);
-    EXPECT_EQ(process->Wait(), expected_code) << process->Out() << process->Err();
-    return process;
-  }
-
-  const std::vector<std::string>& Target() const { return target_; }
-
-  void WriteMigration(int day, const std::string& up) {
-    directory_.Write(absl::StrCat("2026010", day, "000000_step.sql"), MigrationText(up));
-  }
-
-  EmptyDatabase database_;
-  TempDirectory directory_;
-  const std::vector<std::string> target_ = {"--database-url", database_.dsn().Uri(), "--dir",
-                                            directory_.path()};
-};
+class MigrateBinaryTest : public MigrateProcessTest {};
 
 TEST_F(MigrateBinaryTest, UsageErrorsExitWith2) {
   const std::string url = database_.dsn().Uri();
@@ -119,20 +41,20 @@ TEST_F(MigrateBinaryTest, UsageErrorsExitWith2) {
       {"up", "--lock-timeout", "-1s", "--database-url", url},
       {"version", "--check", "--database-url", url}};
   for (const std::vector<std::string>& arguments : kCases) {
-    Process process(arguments);
+    MigrateProcess process(arguments);
     EXPECT_EQ(process.Wait(), 2) << ::testing::PrintToString(arguments);
     EXPECT_NE(process.Err(), "");
   }
-  EXPECT_EQ(Process({"--help"}).Wait(), 0);
+  EXPECT_EQ(MigrateProcess({"--help"}).Wait(), 0);
 }
 
 TEST_F(MigrateBinaryTest, ErrorsExitWith1AndKeepPasswords) {
   const std::string url = database_.dsn().With("port", "1").With("password", "hunter2").Uri();
-  Process unreachable({"up", "--database-url", url});
+  MigrateProcess unreachable({"up", "--database-url", url});
   EXPECT_EQ(unreachable.Wait(), 1);
   EXPECT_THAT(unreachable.Err(), AllOf(HasSubstr("parley-migrate: no connection to "),
                                        ::testing::Not(HasSubstr("hunter2"))));
-  Process no_url({"up", "--database-url", "hunter2"});
+  MigrateProcess no_url({"up", "--database-url", "hunter2"});
   EXPECT_EQ(no_url.Wait(), 1);
   EXPECT_THAT(no_url.Err(), ::testing::Not(HasSubstr("hunter2")));
 
@@ -241,7 +163,7 @@ TEST_F(MigrateBinaryTest, SumTellsFilesThatAreNotWhatTheyWere) {
 }
 
 TEST_F(MigrateBinaryTest, SqlNeedsNoDatabase) {
-  Process process({"sql"});
+  MigrateProcess process({"sql"});
   EXPECT_EQ(process.Wait(), 0);
   EXPECT_THAT(process.Out(), AllOf(HasSubstr("CREATE TABLE chat_user"), HasSubstr("COMMIT;"),
                                    HasSubstr("INSERT INTO public.schema_migrations"),
@@ -254,7 +176,7 @@ TEST_F(MigrateBinaryTest, LockHeldByAnotherExitsWith5) {
       Connection::Open(database_.dsn().With("application_name", "the-other"));
   ASSERT_THAT(other, IsOk());
   ASSERT_THAT(AcquireMigrationLock(*other, absl::ZeroDuration(), [](const Progress&) {}), IsOk());
-  const std::unique_ptr<Process> locked = Run({"up", "--lock-wait", "300ms"}, 5);
+  const std::unique_ptr<MigrateProcess> locked = Run({"up", "--lock-wait", "300ms"}, 5);
   EXPECT_THAT(locked->Err(), AllOf(HasSubstr("(the-other)"), HasSubstr("--lock-wait")));
   EXPECT_THAT(locked->Out(), HasSubstr("waiting for another migration: pid "));
   EXPECT_FALSE(database_.HasTable("a"));
@@ -268,8 +190,8 @@ TEST_F(MigrateBinaryTest, ThirtyTwoAtOnceApplyEachFileOnce) {
   WriteMigration(2, "INSERT INTO runs VALUES (1);");
   std::vector<std::string> arguments = {"up"};
   arguments.insert(arguments.end(), Target().begin(), Target().end());
-  std::vector<std::unique_ptr<Process>> processes(32);
-  for (auto& process : processes) process = std::make_unique<Process>(arguments);
+  std::vector<std::unique_ptr<MigrateProcess>> processes(32);
+  for (auto& process : processes) process = std::make_unique<MigrateProcess>(arguments);
   for (const auto& process : processes) EXPECT_EQ(process->Wait(), 0) << process->Err();
   EXPECT_EQ(database_.Sql("SELECT count(*) FROM runs"), "1");
 }
@@ -293,7 +215,7 @@ TEST_F(MigrateBinaryTest, KilledInTheMiddleGoesOnWhenRunAgain) {
   WriteMigration(2, "CREATE TABLE b ();\nSELECT pg_sleep(seconds) FROM gate;\nCREATE TABLE c ();");
   std::vector<std::string> arguments = {"up"};
   arguments.insert(arguments.end(), Target().begin(), Target().end());
-  Process killed(arguments);
+  MigrateProcess killed(arguments);
   AwaitStatement(database_, "FROM gate");
   killed.Kill();
   database_.Sql("DELETE FROM gate");

@@ -20,6 +20,11 @@ void AddVersion(CLI::App& app, CommandLine& line);  // state.cc
 void AddStamp(CLI::App& app, CommandLine& line);   // mend_history.cc
 void AddRepair(CLI::App& app, CommandLine& line);  // mend_history.cc
 
+void AddVerify(CLI::App& app, CommandLine& line);  // schema.cc
+void AddDump(CLI::App& app, CommandLine& line);    // schema.cc
+
+void AddWait(CLI::App& app, CommandLine& line);  // wait.cc
+
 void AddSql(CLI::App& app, CommandLine& line);  // files.cc
 void AddSum(CLI::App& app, CommandLine& line);  // files.cc
 

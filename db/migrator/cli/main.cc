@@ -19,7 +19,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1)->fallthrough();
   line.AddFlags(app);
   for (auto* add : {&AddUp, &AddDown, &AddRedo, &AddPlan, &AddStatus, &AddHistory, &AddVersion,
-                    &AddStamp, &AddRepair, &AddSql, &AddSum, &AddNew, &AddLint, &AddAdopt}) {
+                    &AddStamp, &AddRepair, &AddVerify, &AddDump, &AddWait, &AddSql, &AddSum,
+                    &AddNew, &AddLint, &AddAdopt}) {
     add(app, line);
   }
   try {
