@@ -115,7 +115,7 @@ std::string Differences(const std::vector<ComparedRows>& rows) {
 absl::StatusOr<Adoption> AdoptIn(Connection& connection, const db::MigrationSet& set,
                                  const AdoptOptions& options, const Labels& labels) {
   Steps steps(connection, options.report);
-  PARLEY_RETURN_IF_ERROR(LockOriginal(connection, options.lock_timeout));
+  PARLEY_RETURN_IF_ERROR(LockOriginal(connection, options, steps));
   steps.Report("tables locked");
   Adoption adoption;
   PARLEY_ASSIGN_OR_RETURN(adoption.survey, MakeSurvey(connection, set, options, labels));

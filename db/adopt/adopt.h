@@ -31,8 +31,8 @@ absl::StatusOr<Adoption> CheckAdoption(const db::Dsn& dsn, const db::MigrationSe
 // All or nothing: what fails, or is killed, leaves the database as it was. Nobody else can use the
 // original's tables while it runs. Blocks until it is done.
 //   kUsage                 a flag, as above
-//   kLocked                a table's lock was not had within lock_timeout, or another migrator kept
-//                          its own for lock_wait; the text names who has it
+//   kLocked                a table's lock was not had in all of lock_retry, or another migrator
+//                          kept its own for lock_wait; the text names who has it
 //   DATA_LOSS              what was copied is not what was there
 //   ABORTED                a migration failed
 //   UNAVAILABLE, INTERNAL  the database

@@ -16,7 +16,7 @@ enum class Leftovers { kStop, kSetAside };
 // Whether VerifyPassword takes the plain text passwords of the original, once each.
 enum class LegacyPasswords { kReject, kPlaintext };
 
-// One step that is done.
+// One step that is done, or what keeps one waiting.
 struct Step {
   std::string what;        // "messages copied"
   std::int64_t rows = -1;  // how many; -1: it is not about rows
@@ -35,8 +35,10 @@ struct AdoptOptions {
   Leftovers leftovers = Leftovers::kStop;
   std::int64_t rows_shown = 20;  // of each finding, at most
 
-  absl::Duration lock_wait = absl::Minutes(5);        // for other migrators to finish
-  absl::Duration lock_timeout = absl::Seconds(5);     // for the tables' locks; zero: no end
+  absl::Duration lock_wait = absl::Minutes(5);  // for other migrators to finish
+  // For the tables' locks, while others wait behind; rounded up to milliseconds; zero: no end.
+  absl::Duration lock_timeout = absl::Seconds(2);
+  absl::Duration lock_retry = absl::Minutes(10);      // to try again when they were not had
   std::function<void(const Step&)> report = nullptr;  // may be null
 };
 

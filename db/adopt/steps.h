@@ -24,7 +24,8 @@ class Steps {
     begun_ = now;
   }
 
-  // Runs one statement and reports it with the number of its rows, if it has one.
+  // Runs one statement and reports it with the number of its rows, if it has one; and every ten
+  // seconds that it is still running.
   absl::Status Run(std::string what, const std::string& sql);
 
  private:

@@ -1,11 +1,14 @@
 #include "db/adopt/take_tables.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "absl/random/random.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "db/migrator/history.h"
 #include "db/migrator/problem.h"
@@ -17,6 +20,9 @@ namespace {
 using db::Connection;
 using db::FieldOf;
 using db::Result;
+
+constexpr absl::Duration kFirstRest = absl::Milliseconds(100);
+constexpr absl::Duration kLongestRest = absl::Seconds(10);
 
 // Those of the original's tables that are there, qualified.
 absl::StatusOr<std::vector<std::string>> TablesThere(Connection& connection) {
@@ -32,20 +38,25 @@ absl::StatusOr<std::vector<std::string>> TablesThere(Connection& connection) {
   return tables;
 }
 
-// "pid 4711 (celery, idle in transaction for 12 s) has a lock on chats", a line for each session.
+// A deadlock is as much a matter of the moment as a lock.
+bool IsLockTrouble(absl::string_view sqlstate) {
+  return sqlstate == "55P03" || sqlstate == "40P01";
+}
+
+// "pid 4711 (celery, idle in transaction) has a lock on chats", a line for each session. What a
+// session does is shown to its own role, and to those that may see all.
 std::string HoldersOf(Connection& connection, const std::vector<std::string>& tables) {
   const absl::StatusOr<Result> holders = connection.Query(absl::StrCat(
-      "SELECT 'pid ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), 'unnamed') || ', "
-      "'"
-      " || a.usename || ', ' || a.state || ' for ' ||"
-      " greatest(extract(epoch FROM clock_timestamp() - a.state_change), 0)::bigint || ' s)'"
-      " || ' has a lock on ' || string_agg(DISTINCT l.relation::regclass::text, ', ')"
-      " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+      "SELECT 'pid ' || l.pid || ' (' ||"
+      " concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state) || ') has a lock on ' "
+      "||"
+      " string_agg(DISTINCT l.relation::regclass::text, ', ')"
+      " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
       " WHERE l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY ('{",
       absl::StrJoin(tables, ","),
       "}'::regclass[]) AND l.database ="
       " (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
-      " GROUP BY a.pid, a.application_name, a.usename, a.state, a.state_change ORDER BY a.pid"));
+      " GROUP BY l.pid, a.application_name, a.usename, a.state ORDER BY l.pid"));
   if (!holders.ok() || PQntuples(holders->get()) == 0) return "whoever had it has let go since";
   std::vector<std::string> lines;
   for (int row = 0; row < PQntuples(holders->get()); ++row) {
@@ -71,24 +82,39 @@ absl::StatusOr<std::string> TransactionalForm(const std::string& sql) {
 
 }  // namespace
 
-absl::Status LockOriginal(Connection& connection, absl::Duration timeout) {
+absl::Status LockOriginal(Connection& connection, const AdoptOptions& options, Steps& steps) {
   PARLEY_ASSIGN_OR_RETURN(const std::vector<std::string> tables, TablesThere(connection));
   if (tables.empty()) return absl::OkStatus();
-  const auto milliseconds = absl::ToInt64Milliseconds(absl::Ceil(timeout, absl::Milliseconds(1)));
-  PARLEY_RETURN_IF_ERROR(
-      connection.Execute(absl::StrCat("SET LOCAL lock_timeout = ", milliseconds)));
-  const Result locked = connection.Run(
-      absl::StrCat("LOCK TABLE ", absl::StrJoin(tables, ", "), " IN ACCESS EXCLUSIVE MODE"));
-  if (db::Succeeded(locked)) return absl::OkStatus();
-  const std::string error = db::ErrorTextOf(locked);
-  if (db::SqlStateOf(locked) != "55P03") {
-    return connection.IsLost() ? absl::UnavailableError(error) : absl::InternalError(error);
+  const auto milliseconds =
+      absl::ToInt64Milliseconds(absl::Ceil(options.lock_timeout, absl::Milliseconds(1)));
+  PARLEY_RETURN_IF_ERROR(connection.Execute(
+      absl::StrCat("SET LOCAL lock_timeout = ", milliseconds, "; SAVEPOINT without_locks")));
+  const std::string lock =
+      absl::StrCat("LOCK TABLE ", absl::StrJoin(tables, ", "), " IN ACCESS EXCLUSIVE MODE");
+  const absl::Time deadline = SteadyNow() + options.lock_retry;
+  absl::BitGen random;
+  std::string holders;
+  for (absl::Duration rest = kFirstRest;; rest = std::min(rest * 2, kLongestRest)) {
+    const Result locked = connection.Run(lock);
+    if (db::Succeeded(locked)) return absl::OkStatus();
+    if (!IsLockTrouble(db::SqlStateOf(locked))) {
+      const std::string error = db::ErrorTextOf(locked);
+      return connection.IsLost() ? absl::UnavailableError(error) : absl::InternalError(error);
+    }
+    // Gives back the locks that were to be had, so that the application goes on meanwhile.
+    PARLEY_RETURN_IF_ERROR(connection.Execute("ROLLBACK TO SAVEPOINT without_locks"));
+    const std::string now = HoldersOf(connection, tables);
+    const absl::Duration left = deadline - SteadyNow();
+    if (left <= absl::ZeroDuration()) {
+      return db::ProblemError(
+          db::Problem::kLocked,
+          absl::StrCat("others use the tables:\n  ", now,
+                       "\nStop the original's application; nothing was changed."));
+    }
+    if (now != holders) steps.Report(absl::StrCat("waiting: ", now));
+    holders = now;
+    absl::SleepFor(std::min(left, rest * absl::Uniform(random, 0.5, 1.0)));
   }
-  PARLEY_RETURN_IF_ERROR(connection.Execute("ROLLBACK"));
-  return db::ProblemError(db::Problem::kLocked,
-                          absl::StrCat("others use the tables:\n  ", HoldersOf(connection, tables),
-                                       "\nStop the original's application, or give a longer "
-                                       "--lock-timeout; nothing was changed."));
 }
 
 absl::Status MoveOriginal(Connection& connection, const OriginalSchema& schema) {

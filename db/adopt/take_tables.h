@@ -2,8 +2,9 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
+#include "db/adopt/adopt_options.h"
 #include "db/adopt/original_schema.h"
+#include "db/adopt/steps.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/migration_set.h"
 
@@ -11,10 +12,10 @@ namespace parley::adopt {
 
 // All work in the transaction that `connection` is in.
 
-// Keeps everybody else away from those of the original's tables that are there. kLocked
-// (problem.h), naming who has a lock, if they could not be had within `timeout` each; zero: no end.
-// The transaction is over then.
-absl::Status LockOriginal(db::Connection& connection, absl::Duration timeout);
+// Keeps everybody else away from those of the original's tables that are there. Tries again for
+// options.lock_retry when it had to wait for longer than options.lock_timeout, and tells whom for.
+// kLocked (problem.h), naming who has a lock, if they could not be had.
+absl::Status LockOriginal(db::Connection& connection, const AdoptOptions& options, Steps& steps);
 
 // Moves tables, sequences, enums and Alembic's table from `public` to a new schema `original`.
 absl::Status MoveOriginal(db::Connection& connection, const OriginalSchema& schema);

@@ -8,7 +8,9 @@ import subprocess
 import tempfile
 import threading
 import unittest
+import urllib.parse
 
+import harness
 import programs
 from adoptions import AdoptionTest, ZONE
 
@@ -88,10 +90,10 @@ class AdoptSafetyTest(AdoptionTest):
                                    check=True)
                     self.assertEqual(self.state(again)[1], before)
 
-    def start_adopt(self, original):
+    def start_adopt(self, original, *arguments):
         return subprocess.Popen(
             [programs.binary("migrate"), "adopt", "--json", "--time-zone", ZONE,
-             "--i-have-a-backup"], env=programs.environment(original.database.url),
+             "--i-have-a-backup", *arguments], env=programs.environment(original.database.url),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def steps(self):
@@ -127,12 +129,59 @@ class AdoptSafetyTest(AdoptionTest):
         with original.session() as db:
             db.query(original.models.Message).first()  # idle in transaction
             done = original.database.migrate("adopt", "--time-zone", ZONE, "--i-have-a-backup",
-                                             "--lock-timeout", "200ms", check=False)
+                                             "--lock-timeout", "200ms", "--lock-retry", "1s",
+                                             check=False)
         self.assertEqual(done.returncode, 5, done.stderr)
-        self.assertRegex(done.stderr, r"pid \d+ \(original, postgres, idle in transaction for \d+ s\)"
+        self.assertRegex(done.stderr, r"pid \d+ \(original, postgres, idle in transaction\)"
                                       r" has a lock on messages")
+        self.assertIn("waiting: pid", done.stdout)
         self.assertEqual(self.state(original), before)
+
+    def test_it_goes_on_when_somebody_else_lets_go_of_a_lock(self):
+        original = self.filled()
+        with original.session() as db:
+            db.query(original.models.Message).first()
+            process = self.start_adopt(original, "--lock-timeout", "100ms")
+            for line in process.stdout:
+                if json.loads(line)["step"].startswith("waiting: "):
+                    break
+        out, err = process.communicate()
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn('"adopted"', out)
+
+    def test_it_needs_no_more_than_to_own_the_database(self):
+        original = self.original()
+        role = original.database.name
+        original.database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        self.addCleanup(original.database.administer, f"DROP ROLE {role}")
+        self.addCleanup(original.database.drop)
+        original.database.rows(
+            f"ALTER DATABASE {role} OWNER TO {role};"
+            + "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in
+                      ("users", "chats", "chat_user", "messages"))
+            + f"ALTER TYPE chattype OWNER TO {role}; ALTER TYPE userstatus OWNER TO {role}")
+        parts = urllib.parse.urlsplit(original.database.url)
+        original.database.url = parts._replace(
+            netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl()
         self.adopt(original)
+        self.services(original)
+        self.assertGreater(self.users.CreateUser(login="first").id, 0)
+
+    def test_a_migration_outside_a_transaction_runs_inside_this_one(self):
+        original = self.filled()
+        with tempfile.TemporaryDirectory() as folder:
+            for path in (harness.ROOT / "db" / "migrations").glob("*.sql"):
+                shutil.copy(path, folder)
+            pathlib.Path(folder, "20991231000000_more.sql").write_text(
+                "-- migrate:up transaction:false\n"
+                "CREATE INDEX CONCURRENTLY more ON messages (text) WHERE text <> 'CONCURRENTLY';\n"
+                "-- migrate:down transaction:false\nDROP INDEX CONCURRENTLY more;\n",
+                encoding="utf-8")
+            self.adopt(original, "--dir", folder)
+        self.assertIn("'CONCURRENTLY'", original.database.value(
+            "SELECT pg_get_indexdef('more'::regclass)"))
+        self.assertEqual(original.database.value("SELECT max(version) FROM schema_migrations"),
+                         "20991231000000")
 
     def test_of_two_at_once_one_adopts(self):
         original = self.filled()

@@ -139,6 +139,7 @@ absl::Status RunAdopt(const CommandLine& line, AdoptFlags flags) {
   const MigrateOptions migrate = line.GetOptions();
   flags.options.lock_wait = migrate.lock_wait;
   flags.options.lock_timeout = migrate.run.lock_timeout;
+  flags.options.lock_retry = migrate.run.lock_retry;
   flags.options.report = [&](const adopt::Step& step) { PrintStep(line, step); };
   if (flags.passwords == "plaintext") {
     flags.options.legacy_passwords = adopt::LegacyPasswords::kPlaintext;
