@@ -207,6 +207,26 @@ class AdoptProblemsTest(AdoptionTest):
                 self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
                 self.assertIn(says, done.stderr)
 
+    def test_a_role_whose_tables_would_go_elsewhere_is_refused(self):
+        original = self.small()
+        original.database.rows(
+            f"CREATE SCHEMA app; ALTER DATABASE {original.database.name} SET search_path = app, public")
+        before = self.state(original)
+        for flag in ("--check", "--i-have-a-backup"):
+            _, error = self.run_adopt(original, flag, code=1)
+            self.assertIn("search_path", error)
+        self.assertEqual(self.state(original), before)
+
+    def test_a_database_that_is_not_utf8_is_refused(self):
+        original = self.original()
+        original.close()
+        original.database.drop()
+        original.database.administer(f"CREATE DATABASE {original.database.name} TEMPLATE template0"
+                                     " ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+        original.models.Base.metadata.create_all(original.engine)
+        _, error = self.run_adopt(original, "--check", code=1)
+        self.assertIn("SQL_ASCII", error)
+
 
 if __name__ == "__main__":
     unittest.main()
