@@ -52,7 +52,7 @@ constexpr LintRule kRules[] = {
     {"identity-column", "GENERATED ... AS IDENTITY"},
     {"timestamp-without-zone", "timestamp, where timestamptz is meant"},
     {"limited-text", "varchar(n), char(n)"},
-    {"allow", "\"-- parley:allow\" that is not well formed, or that nothing needs"},
+    {"parley-comment", "\"-- parley:\" that is not known or well formed, or that nothing needs"},
 };
 
 absl::string_view VersionOf(const MigrationFile& file) {

@@ -38,10 +38,14 @@ bool IsRule(absl::string_view name) {
 Allowances::Allowances(std::span<const absl::string_view> lines, const Migration& migration) {
   for (std::size_t at = 0; at < lines.size(); ++at) {
     absl::string_view text = lines[at];
-    if (!TakeComment(text) || !absl::ConsumePrefix(&text, "parley:allow")) continue;
+    if (!TakeComment(text) || !absl::ConsumePrefix(&text, "parley:")) continue;
+    const auto line = static_cast<std::int32_t>(at + 1);
+    const bool is_above = line < migration.up.line;
+    // The migrator has read these, and nothing else of the kind.
+    if (is_above && absl::StartsWith(text, "phase")) continue;
     Allowance allowance = Parse(text);
-    allowance.line = static_cast<std::int32_t>(at + 1);
-    if (allowance.line >= migration.up.line) {
+    allowance.line = line;
+    if (!is_above) {
       std::size_t target = at + 1;
       while (target < lines.size() && !IsTarget(lines[target])) ++target;
       allowance.target = static_cast<std::int32_t>(target + 1);
@@ -52,6 +56,17 @@ Allowances::Allowances(std::span<const absl::string_view> lines, const Migration
 
 Allowances::Allowance Allowances::Parse(absl::string_view text) {
   Allowance allowance;
+  if (absl::StartsWith(text, "phase")) {
+    allowance.fault = "this belongs above \"-- migrate:up\", and is not read here";
+    return allowance;
+  }
+  const absl::string_view whole = text;
+  if (!absl::ConsumePrefix(&text, "allow ")) {
+    allowance.fault = absl::StrCat("\"-- parley:", whole,
+                                   "\" is not known: only \"-- parley:phase\" and \"-- "
+                                   "parley:allow\" are");
+    return allowance;
+  }
   text = absl::StripAsciiWhitespace(text);
   const std::size_t end = std::min(text.find(' '), text.size());
   allowance.rule = std::string(text.substr(0, end));
@@ -59,7 +74,7 @@ Allowances::Allowance Allowances::Parse(absl::string_view text) {
   if (!IsRule(allowance.rule)) {
     allowance.fault = absl::StrCat("there is no rule \"", allowance.rule,
                                    "\"; `parley-migrate lint --rules` lists them");
-  } else if (!absl::ConsumePrefix(&text, "because ") || absl::StripAsciiWhitespace(text).empty()) {
+  } else if (!absl::ConsumePrefix(&text, "because ")) {
     allowance.fault = absl::StrCat("say why: \"-- parley:allow ", allowance.rule, " because ...\"");
   }
   return allowance;
@@ -80,10 +95,10 @@ bool Allowances::Allow(absl::string_view rule, std::int32_t line) {
 void Allowances::ReportFaults(const std::function<void(const LineFinding&)>& report) const {
   for (const Allowance& allowance : allowances_) {
     if (!allowance.fault.empty()) {
-      report({allowance.line, "allow", allowance.fault});
+      report({allowance.line, "parley-comment", allowance.fault});
     } else if (!allowance.is_used) {
       report(
-          {allowance.line, "allow",
+          {allowance.line, "parley-comment",
            absl::StrCat("nothing here breaks ", allowance.rule,
                         "; take the comment away, or put it right above the statement that does")});
     }

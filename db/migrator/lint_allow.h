@@ -1,4 +1,5 @@
-// "-- parley:allow rule-name because reason", the comments that answer for a broken rule (lint.h).
+// "-- parley:allow rule-name because reason", the comments that answer for a broken rule (lint.h),
+// and what else may be wrong with comments that begin with "parley:".
 #pragma once
 
 #include <cstdint>

@@ -244,8 +244,11 @@ std::vector<Case> FileCases() {
       {"goose-markers", FileOf("-- +goose StatementEnd\nSELECT 1;"),
        FileOf("-- +goose StatementBegin\nSELECT 1;\n-- +goose StatementEnd")},
       {"goose-markers", FileOf("-- +goose ENVSUB ON\nSELECT 1;"), FileOf("-- goose\nSELECT 1;")},
-      {"allow", FileOf("-- parley:allow no-such-rule because of this\nSELECT 1;"), good},
-      {"allow", FileOf("-- parley:allow lock-table because it may be\nSELECT 1;"),
+      {"parley-comment", FileOf("-- parley:phase expand\nSELECT 1;"), good},
+      {"parley-comment", FileOf("-- parley:alow lock-table because it may be\nSELECT 1;"),
+       FileOf("-- parley allows this\nSELECT 1;")},
+      {"parley-comment", FileOf("-- parley:allow no-such-rule because of this\nSELECT 1;"), good},
+      {"parley-comment", FileOf("-- parley:allow lock-table because it may be\nSELECT 1;"),
        FileOf("-- parley:allow lock-table because it may be\nLOCK TABLE t;")},
   };
 }
@@ -359,11 +362,11 @@ TEST(LintAllowTest, CoversTheStatementBelowAndNoOther) {
             "lock-table");
   EXPECT_EQ(RulesIn(FileOf("-- parley:allow lock-table because t is small\n"
                            "-- parley:allow table-rewrite because t is small\nLOCK TABLE t;")),
-            "allow");
+            "parley-comment");
   EXPECT_EQ(
       RulesIn(FileOf("ALTER TABLE t\n  -- parley:allow drop-outside-contract because of this\n"
                      "  DROP a;")),
-      "allow drop-outside-contract");
+      "parley-comment drop-outside-contract");
 }
 
 TEST(LintAllowTest, CoversTheFileFromAboveIt) {
@@ -385,7 +388,7 @@ TEST(LintAllowTest, WantsAReason) {
     const std::vector<LintFinding> findings =
         LintText(FileOf(absl::StrCat("-- parley:allow ", comment, "\nLOCK TABLE t;")));
     ASSERT_EQ(findings.size(), 2u) << comment;
-    EXPECT_EQ(findings[0].rule, "allow");
+    EXPECT_EQ(findings[0].rule, "parley-comment");
     EXPECT_EQ(findings[1].rule, "lock-table");
   }
 }
