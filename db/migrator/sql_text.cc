@@ -169,25 +169,29 @@ class Scanner {
   std::size_t at_ = 0;
 };
 
-// Follows BEGIN ATOMIC ... END of a function, in which CASE ... END may stand.
-class AtomicBody {
+// Follows what semicolons end no statement within: parentheses, as of CREATE RULE ... DO (a; b),
+// and BEGIN ATOMIC ... END of a function, in which CASE ... END may stand.
+class Nesting {
  public:
   void See(const std::vector<SqlToken>& tokens) {
     const SqlToken& last = tokens.back();
-    if (depth_ == 0) {
+    if (Is(last, "(")) ++parentheses_;
+    if (Is(last, ")")) --parentheses_;
+    if (blocks_ == 0) {
       const bool begins =
           tokens.size() >= 2 && Is(last, "ATOMIC") && Is(tokens[tokens.size() - 2], "BEGIN");
-      if (begins) depth_ = 1;
+      if (begins) blocks_ = 1;
     } else if (Is(last, "CASE")) {
-      ++depth_;
+      ++blocks_;
     } else if (Is(last, "END")) {
-      --depth_;
+      --blocks_;
     }
   }
-  bool IsInside() const { return depth_ > 0; }
+  bool IsInside() const { return parentheses_ > 0 || blocks_ > 0; }
 
  private:
-  int depth_ = 0;
+  int parentheses_ = 0;
+  int blocks_ = 0;
 };
 
 }  // namespace
@@ -207,7 +211,7 @@ bool Matches(const std::vector<SqlToken>& tokens, std::size_t at,
 absl::StatusOr<std::vector<SqlStatement>> SplitStatements(absl::string_view sql) {
   std::vector<SqlStatement> statements;
   SqlStatement current;
-  AtomicBody body;
+  Nesting nesting;
   const auto finish = [&] {
     if (!current.tokens.empty()) {
       const SqlToken& last = current.tokens.back();
@@ -216,7 +220,7 @@ absl::StatusOr<std::vector<SqlStatement>> SplitStatements(absl::string_view sql)
       statements.push_back(std::move(current));
     }
     current = {};
-    body = {};
+    nesting = {};
   };
   Scanner scanner(sql);
   SqlToken token;
@@ -224,12 +228,12 @@ absl::StatusOr<std::vector<SqlStatement>> SplitStatements(absl::string_view sql)
     absl::StatusOr<bool> more = scanner.Next(token);
     if (!more.ok()) return more.status();
     if (!*more) break;
-    if (Is(token, ";") && !body.IsInside()) {
+    if (Is(token, ";") && !nesting.IsInside()) {
       finish();
       continue;
     }
     current.tokens.push_back(token);
-    body.See(current.tokens);
+    nesting.See(current.tokens);
   }
   finish();
   return statements;

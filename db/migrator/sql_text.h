@@ -2,8 +2,8 @@
 // end, and what their tokens are. No grammar, no database.
 //
 // Known are: -- and nested /* */ comments, 'strings' ('' inside), E'strings' (\' inside), "names",
-// $tag$ bodies, and BEGIN ATOMIC ... END bodies of functions, whose semicolons end no statement.
-// standard_conforming_strings is taken to be on. A token's text is as written.
+// $tag$ bodies, and parentheses and BEGIN ATOMIC ... END bodies of functions, whose semicolons end
+// no statement. standard_conforming_strings is taken to be on. A token's text is as written.
 #pragma once
 
 #include <cstddef>

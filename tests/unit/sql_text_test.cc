@@ -72,6 +72,13 @@ TEST(SplitStatementsTest, AtomicBodiesAreOneStatement) {
               ElementsAre("BEGIN", "SELECT 1", "END", "SELECT 2"));
 }
 
+TEST(SplitStatementsTest, SemicolonsInParenthesesEndNothing) {
+  const std::string rule =
+      "CREATE RULE r AS ON DELETE TO t DO ALSO (DELETE FROM u; DELETE FROM v WHERE (a))";
+  EXPECT_THAT(Statements(absl::StrCat(rule, "; SELECT 1)); SELECT 2")),
+              ElementsAre(rule, "SELECT 1))", "SELECT 2"));
+}
+
 TEST(SplitStatementsTest, TokensAreAsWritten) {
   EXPECT_THAT(Tokens("ALTER TABLE a.\"b c\" ADD x numeric(10,2) DEFAULT 1.5e3 -- why\n;"),
               ElementsAre("ALTER", "TABLE", "a", ".", "\"b c\"", "ADD", "x", "numeric", "(", "10",
