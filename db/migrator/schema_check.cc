@@ -6,28 +6,32 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "db/migrator/migration_set.h"
 
 namespace parley::db {
 
 absl::Status JudgeSchema(const SchemaState& state) {
-  std::vector<std::string> versions;
-  for (const auto& rows : {state.missing, state.ahead}) {
-    for (const AppliedMigration& applied : rows) versions.push_back(applied.version);
+  std::vector<absl::string_view> needed;
+  for (const Migration* migration : state.pending) {
+    if (migration->phase != Phase::kContract) needed.push_back(migration->file_name);
   }
-  if (state.pending.empty() && versions.empty()) return absl::OkStatus();
-  const std::string pending =
-      absl::StrJoin(state.pending, ", ", [](std::string* out, const Migration* migration) {
-        absl::StrAppend(out, migration->file_name);
-      });
-  const std::string unknown = absl::StrJoin(versions, ", ");
-  if (versions.empty()) {
+  std::vector<absl::string_view> foreign;
+  for (const auto* rows : {&state.missing, &state.ahead}) {
+    for (const AppliedMigration& applied : *rows) {
+      if (applied.phase != Phase::kExpand) foreign.push_back(applied.version);
+    }
+  }
+  if (needed.empty() && foreign.empty()) return absl::OkStatus();
+  const std::string pending = absl::StrJoin(needed, ", ");
+  const std::string unknown = absl::StrJoin(foreign, ", ");
+  if (foreign.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the database's schema is behind this release: ", pending,
                      " not applied. Run `parley-migrate up`."));
   }
-  if (state.pending.empty()) {
+  if (needed.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the database's schema is ahead: this release does not know ", unknown,
                      ". Start the release that brought it, or a later one."));

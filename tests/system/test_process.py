@@ -128,6 +128,20 @@ class StartTest(harness.SystemTest):
         patient.wait_until_serving()
         patient.users.ListUsers()
 
+    def test_parley_migrate_waits_for_a_server_that_is_yet_to_start(self):
+        road = proxy.Proxy(self.database.url)
+        self.addCleanup(road.cut)
+        road.cut()
+        wait = [harness.binary("migrate"), "wait", "--timeout", "55s", "--for", "migrations"]
+        patient = subprocess.Popen(wait, env=harness.environment(road.url), text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(patient.kill)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            patient.wait(timeout=1)
+        road.open()
+        said, _ = patient.communicate(timeout=harness.PATIENCE)
+        self.assertEqual((patient.returncode, said), (0, "nothing is pending\n"))
+
 
 class SchemaTest(harness.SystemTest):
     migrated = False
