@@ -13,6 +13,7 @@
 //   - the migrator's own public.schema_migrations and public.schema_migration_log, which another
 //   tool
 //     may have made in another shape;
+//   - the schema original, where `parley-migrate adopt` puts what it has taken over;
 //   - partitions of one day: schedulerd makes and drops them. A partition is such if it is named
 //     TABLE_YYYYMMDD and holds just that day (UTC). What was added to one by hand (an index, a
 //     constraint, a trigger) is there;

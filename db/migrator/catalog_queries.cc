@@ -25,7 +25,7 @@ WITH member AS MATERIALIZED (
   SELECT n.oid, n.nspname, n.nspacl, n.nspowner, format('%I', n.nspname) AS name,
          format('schema %I', n.nspname) AS object
   FROM pg_namespace AS n
-  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'original')
     AND NOT EXISTS (SELECT FROM member AS m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
 ), history AS (
   SELECT c.oid FROM pg_class AS c JOIN space AS s ON s.oid = c.relnamespace
@@ -299,7 +299,7 @@ SELECT format('comment on %s %s', kind, i.identity), format('%s %s', kind, i.ide
 FROM pg_description AS d
 CROSS JOIN pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
 CROSS JOIN replace(i.type, 'table column', 'column') AS kind
-WHERE d.objoid >= 16384 AND i.type <> 'extension' AND coalesce(i.schema, '') !~ '^"?pg_'
+WHERE d.objoid >= 16384 AND i.type <> 'extension' AND coalesce(i.schema, '') !~ '^("?pg_|original$)'
   AND d.objoid NOT IN (SELECT oid FROM history) AND d.objoid NOT IN (SELECT oid FROM day)
   AND NOT EXISTS (SELECT FROM member AS m WHERE m.classid = d.classoid AND m.objid = d.objoid))",
 
@@ -344,7 +344,7 @@ FROM (
   UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast
 ) AS x
 CROSS JOIN pg_identify_object(x.class, x.oid, 0) AS i
-WHERE x.oid >= 16384 AND coalesce(i.schema, '') !~ '^"?(pg_|information_schema)'
+WHERE x.oid >= 16384 AND coalesce(i.schema, '') !~ '^("?pg_|information_schema$|original$)'
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = x.class AND d.objid = x.oid AND d.deptype IN ('e', 'i')))",
 };

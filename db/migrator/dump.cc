@@ -162,8 +162,9 @@ std::string WithoutIncidentals(absl::string_view dump) {
 }  // namespace
 
 absl::StatusOr<std::string> DumpSchema(const Dsn& dsn) {
-  std::vector<std::string> arguments = {"pg_dump", "--schema-only", "--no-owner", "--no-privileges",
-                                        "--no-password"};
+  std::vector<std::string> arguments = {"pg_dump",       "--schema-only",
+                                        "--no-owner",    "--no-privileges",
+                                        "--no-password", "--exclude-schema=original"};
   std::string major_version;
   {
     PARLEY_ASSIGN_OR_RETURN(Connection connection, Connection::Open(dsn.WithDefault(

@@ -280,6 +280,9 @@ TEST_F(CatalogTest, IsSilentOnWhatMigrationsDoNotMake) {
            "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor",
            "REVOKE ALL ON SCHEMA public FROM PUBLIC; COMMENT ON SCHEMA public IS 'ours'",
            "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION hstore SCHEMA more",
+           "CREATE SCHEMA original; CREATE TYPE original.t AS ENUM ('a'); CREATE TABLE original.a "
+           "(n"
+           " original.t PRIMARY KEY); COMMENT ON COLUMN original.a.n IS 'old'",
            "CREATE PUBLICATION changes FOR TABLE users",
            "ALTER TABLE schema_migrations ADD note text; COMMENT ON TABLE schema_migrations IS 'a'",
            "ALTER TABLE schema_migration_log ADD note text",

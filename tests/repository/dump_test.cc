@@ -70,6 +70,7 @@ TEST_F(DumpTest, HoldsNothingThatChangesByItself) {
       "SELECT extend_task_history('2030-01-01', '2030-02-01'); SELECT setval('task_id_seq', 77);"
       "ALTER TABLE users OWNER TO pg_monitor; GRANT SELECT ON chats TO pg_monitor;"
       "INSERT INTO users (login, login_key) VALUES ('a', 'a');"
+      "CREATE SCHEMA original; CREATE TABLE original.a (n integer);"
       "CREATE TABLE IF NOT EXISTS schema_migration_log (id bigserial)");
   EXPECT_EQ(Dump(), before);
 }

@@ -111,6 +111,9 @@ SELECT parley_enqueue('q2', 'n'))"},
 INSERT INTO schedules (cron, time_zone, queue, task_name, payload, priority, misfire_policy, misfire_limit,
                        catch_up_window_us, overlap_policy, jitter_us, considered_until)
 VALUES ('0 3 * * *', 'Europe/Berlin', 'q', 'n', '', 0, 'latest', 1, 60000000, 'skip', 0, now()))"},
+      {"20261127151500", R"(
+INSERT INTO legacy_passwords (user_id, password, accepted)
+SELECT id, 'p', true FROM users WHERE id NOT IN (SELECT user_id FROM legacy_passwords) LIMIT 1)"},
   };
   return rows;
 }

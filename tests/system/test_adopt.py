@@ -204,10 +204,6 @@ class AdoptTest(Awkward):
         fresh = Database("fresh")
         self.addCleanup(fresh.drop)
         self.assertEqual(self.schema(original.database), self.schema(fresh))
-        done = original.database.migrate("verify", check=False)
-        self.assertEqual((done.returncode, done.stdout.splitlines()[1:]),
-                         (4, ["unexpected schema original"]), done.stdout + done.stderr)
-        original.database.rows("DROP SCHEMA original CASCADE")
         original.database.migrate("verify")
 
     def schema(self, database):
