@@ -166,6 +166,15 @@ TEST_F(MigratorTest, NothingPendingNeedsNoLock) {
   EXPECT_THAT(Up({"SELECT 1;"}, {.lock_wait = absl::ZeroDuration()}), IsOk());
 }
 
+TEST_F(MigratorTest, NothingRunsWithoutTheLock) {
+  // As after a pooler has given the session to somebody else.
+  const absl::Status status =
+      Up({"SELECT pg_advisory_unlock_all();", "CREATE TABLE b ();", "CREATE TABLE c ();"});
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("not through a pooler"));
+  EXPECT_EQ(database_.Versions(), kFirst);
+}
+
 TEST_F(MigratorTest, SettingsOfOneFileDoNotReachTheNext) {
   EXPECT_THAT(Up({"CREATE SCHEMA other; SET search_path = other; CREATE TABLE a ();",
                   "CREATE TABLE b (); SET search_path = ''; SET ROLE pg_monitor; RESET ROLE;"}),

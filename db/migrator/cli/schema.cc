@@ -45,7 +45,8 @@ absl::Status RunVerify(const CommandLine& line, const std::string& scratch_url) 
   if (!report.differences.empty()) {
     return ProblemError(
         Problem::kMismatch,
-        absl::StrCat("the schema differs in ", report.differences.size(), " from what its ",
+        absl::StrCat("the schema differs in ", report.differences.size(),
+                     report.differences.size() == 1 ? " object" : " objects", " from what its ",
                      report.applied.size(),
                      " migrations make. Undo by hand what was done by hand, or write a migration "
                      "that does it everywhere; `parley-migrate verify` looks again."));
