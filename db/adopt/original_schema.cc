@@ -94,6 +94,21 @@ constexpr absl::string_view kDependentsSql =
     "   AND r.ev_class <> d.refobjid"
     " ORDER BY 1";
 
+// What this role would have to be allowed, beyond what it is.
+constexpr absl::string_view kMissingRightsSql =
+    "SELECT 'to own table ' || oid::regclass FROM pg_catalog.pg_class"
+    " WHERE oid = ANY ({tables}) AND NOT pg_catalog.pg_has_role(relowner, 'USAGE')"
+    " UNION ALL"
+    " SELECT DISTINCT 'to own type ' || t.oid::regtype FROM pg_catalog.pg_type t"
+    " JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid AND a.attrelid = ANY ({tables})"
+    " WHERE t.typtype = 'e' AND NOT pg_catalog.pg_has_role(t.typowner, 'USAGE')"
+    " UNION ALL"
+    " SELECT 'to create schemas in the database'"
+    " WHERE NOT has_database_privilege(current_database(), 'CREATE')"
+    " UNION ALL"
+    " SELECT 'to create tables in schema public' WHERE NOT has_schema_privilege('public', "
+    "'CREATE')";
+
 constexpr absl::string_view kTablesSql =
     "'{public.users, public.chats, public.chat_user, public.messages}'::regclass[]";
 
@@ -226,6 +241,7 @@ absl::StatusOr<OriginalSchema> ReadOriginalSchema(Connection& connection) {
     schema.differences.push_back(absl::StrCat(table, ".id has no unique key"));
   }
   if (!schema.differences.empty()) return schema;
+  PARLEY_ASSIGN_OR_RETURN(schema.missing_rights, QueryTexts(connection, kMissingRightsSql));
   for (const auto& [name, column] : columns) schema.extra_columns.push_back(name);
   PARLEY_ASSIGN_OR_RETURN(schema.chat_type, ReadEnum(connection, chat_type));
   PARLEY_ASSIGN_OR_RETURN(schema.user_status, ReadEnum(connection, user_status));

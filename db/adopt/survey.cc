@@ -70,7 +70,10 @@ class Surveyor {
       return false;
     }
     PARLEY_RETURN_IF_ERROR(CheckNames(set));
-    return true;
+    if (survey_.schema.missing_rights.empty()) return true;
+    Stop("missing-rights", survey_.schema.missing_rights, "rights that this role needs and lacks",
+         "run it as the owner of tables and database, which the services are to connect as");
+    return false;
   }
 
   absl::Status LookAtRows(const Labels& labels) {

@@ -149,6 +149,24 @@ class AdoptSafetyTest(AdoptionTest):
         self.assertEqual(process.returncode, 0, err)
         self.assertIn('"adopted"', out)
 
+    def test_rights_that_are_missing_are_told_by_the_check(self):
+        original = self.filled()
+        role = original.database.name
+        original.database.rows(
+            f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT pg_read_all_data TO {role};"
+            f"ALTER TABLE messages OWNER TO {role}; ALTER TYPE userstatus OWNER TO {role}")
+        self.addCleanup(original.database.administer, f"DROP ROLE {role}")
+        self.addCleanup(original.database.drop)
+        url = original.database.url
+        parts = urllib.parse.urlsplit(url)
+        original.database.url = parts._replace(
+            netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl()
+        found = self.check(original, code=4)["missing-rights"]
+        self.assertEqual(set(found["rows"]), {
+            "to own table users", "to own table chats", "to own table chat_user", "to own type chattype",
+            "to create schemas in the database", "to create tables in schema public"})
+        original.database.url = url
+
     def test_it_needs_no_more_than_to_own_the_database(self):
         original = self.original()
         role = original.database.name
@@ -160,6 +178,8 @@ class AdoptSafetyTest(AdoptionTest):
             + "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in
                       ("users", "chats", "chat_user", "messages"))
             + f"ALTER TYPE chattype OWNER TO {role}; ALTER TYPE userstatus OWNER TO {role}")
+        for right in ("CREATE ON DATABASE " + role, "CREATE ON SCHEMA public"):
+            original.database.rows(f"REVOKE {right} FROM PUBLIC")
         parts = urllib.parse.urlsplit(original.database.url)
         original.database.url = parts._replace(
             netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl()

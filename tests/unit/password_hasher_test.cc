@@ -32,5 +32,13 @@ TEST(PasswordHasher, NeverVerifiesNobody) {
   EXPECT_THAT(PasswordHasher().VerifyNobody("a password that nobody has"), IsOkAndHolds(false));
 }
 
+TEST(PasswordHasher, ComparesPlainTexts) {
+  const PasswordHasher hasher;
+  EXPECT_THAT(hasher.VerifyPlain("correct horse", "correct horse"), IsOkAndHolds(true));
+  for (const char* wrong : {"correct horsE", "correct hors", "correct horse ", ""}) {
+    EXPECT_THAT(hasher.VerifyPlain(wrong, "correct horse"), IsOkAndHolds(false));
+  }
+}
+
 }  // namespace
 }  // namespace parley::chat
