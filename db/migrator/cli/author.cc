@@ -39,12 +39,11 @@ absl::Status RunNew(const CommandLine& line, NewMigration migration) {
   const std::string path = (std::filesystem::path(migration.directory) / file_name).string();
   line.Print(
       absl::StrCat("wrote ", path,
-                   "\nnext: write both sections, try them (`parley-migrate lint`, `redo` with "
-                   "--dir ",
+                   "\nnext: write both sections; `parley-migrate lint` says what is wrong with "
+                   "them\n      list the file in db/migrator/CMakeLists.txt\n      "
+                   "`parley-migrate sum --dir ",
                    migration.directory,
-                   "), list the file in db/migrator/CMakeLists.txt, and `parley-migrate sum "
-                   "--dir ",
-                   migration.directory, "`"),
+                   "`\n      apply it, and `parley-migrate dump --output db/schema.sql`"),
       {{"event", "written"}, {"file", path}});
   return absl::OkStatus();
 }
