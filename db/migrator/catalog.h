@@ -10,9 +10,8 @@
 //   and
 //     their versions, temporary objects, the schema public itself (its existence and privileges are
 //     the template database's);
-//   - the migrator's own public.schema_migrations and public.schema_migration_log, which another
-//   tool
-//     may have made in another shape;
+//   - histories: the migrator's own public.schema_migrations and public.schema_migration_log, which
+//     another tool may have made in another shape, and goose's public.goose_db_version;
 //   - the schema original, where `parley-migrate adopt` puts what it has taken over;
 //   - partitions of one day: schedulerd makes and drops them. A partition is such if it is named
 //     TABLE_YYYYMMDD and holds just that day (UTC). What was added to one by hand (an index, a

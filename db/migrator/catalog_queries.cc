@@ -29,7 +29,8 @@ WITH member AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM member AS m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)
 ), history AS (
   SELECT c.oid FROM pg_class AS c JOIN space AS s ON s.oid = c.relnamespace
-  WHERE s.nspname = 'public' AND c.relname IN ('schema_migrations', 'schema_migration_log')
+  WHERE s.nspname = 'public'
+    AND c.relname IN ('schema_migrations', 'schema_migration_log', 'goose_db_version')
 ), day AS (
   SELECT c.oid
   FROM pg_class AS c

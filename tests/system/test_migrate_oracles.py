@@ -125,6 +125,7 @@ class OracleTest(unittest.TestCase):
         self.ours(database, "status", "--check")
         before = self.catalog(database)
         self.assertEqual(self.ours(database, "up").strip(), "nothing to do")
+        self.ours(database, "verify")
         self.assertEqual(self.catalog(database), before)
 
     def assert_pending_here(self, database, *files):
