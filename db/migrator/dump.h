@@ -11,8 +11,8 @@ namespace parley::db {
 // The statements that make what `dsn` has, and nothing that differs from one run, server or day to
 // the next: no data, owners or privileges, no versions of programs, no random keys of psql's
 // \restrict, and no tables and schemas that catalog.h leaves out (the migrator's own, partitions of
-// one day, what was adopted). So it is equal for equal schemas, as far as they were made in the same
-// order. Databases are made by migrations, and not by this: it leaves no history behind.
+// one day, what was adopted). So it is equal for equal schemas, as far as they were made in the
+// same order. Databases are made by migrations, and not by this: it leaves no history behind.
 //
 // Runs the pg_dump that PATH has and gives it the password in its environment, where other users of
 // the machine do not see it. Blocks.

@@ -47,20 +47,20 @@ absl::StatusOr<Observed> Observe(const Dsn& dsn, const VerifyOptions& options) {
   return observed;
 }
 
-// Which migrations of `set` the database has, and it may have no others.
+// Which migrations of `set` the database has, as they are; and it may have no others.
 absl::StatusOr<std::set<std::string>> AppliedVersions(const MigrationSet& set,
                                                       const History& history) {
   const SchemaState state = CompareSchema(set, history);
-  std::vector<std::string> unknown;
-  for (const std::vector<AppliedMigration>& rows : {state.missing, state.ahead}) {
-    for (const AppliedMigration& row : rows) unknown.push_back(row.version);
-  }
-  if (!unknown.empty()) {
+  PARLEY_RETURN_IF_ERROR(CheckHistory(state));
+  if (!state.ahead.empty()) {
+    const auto append = [](std::string* out, const AppliedMigration& applied) {
+      absl::StrAppend(out, applied.version);
+    };
     return ProblemError(
         Problem::kMismatch,
         absl::StrCat("the database has migrations that are not known here, so that nobody can say "
                      "what it should be: ",
-                     absl::StrJoin(unknown, ", "),
+                     absl::StrJoin(state.ahead, ", ", append),
                      ". Use the parley-migrate of the release that it has."));
   }
   std::set<std::string> versions;

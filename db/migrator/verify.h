@@ -29,7 +29,7 @@ struct VerifyReport {
 // Applies to a scratch database the migrations of `set` that `target` says have been applied to it,
 // and compares the two catalogs (catalog.h says what counts). The target is only read, while no
 // migration runs there; the scratch database is cleared away whatever happens. Blocks.
-//   kMismatch             `set` does not know what is applied
+//   kMismatch             `set` does not know what is applied, or has other files (CheckHistory)
 //   kLocked               a migration of the target kept the lock for all of lock_wait
 //   FAILED_PRECONDITION   nothing is applied; the scratch database is not empty, or on a server of
 //                         another major version

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "db/migrator/migration_lock.h"
 #include "db/migrator/migrator.h"
+#include "db/migrator/problem.h"
 #include "db/migrator/scratch_database.h"
 #include "tests/repository/empty_database.h"
 #include "tests/support/status_matchers.h"
@@ -122,10 +123,17 @@ TEST_F(VerifyTest, RefusesWhatItCannotJudge) {
   EXPECT_EQ(nothing.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(nothing.message()), HasSubstr("no migration has been applied"));
 
-  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf({"SELECT 1;", "SELECT 2;"}), Goal(), {}), IsOk());
+  const std::vector<std::string> both = {"CREATE TABLE a (n integer);", "SELECT 2;"};
+  ASSERT_THAT(MigrateUp(database_.dsn(), DaysOf(both), Goal(), {}), IsOk());
   const absl::Status ahead = Failure(set, {});
-  EXPECT_EQ(ahead.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(ahead.message()), HasSubstr("20260102000000"));
+  EXPECT_EQ(ProblemOf(ahead), Problem::kMismatch);
+  EXPECT_THAT(std::string(ahead.message()), HasSubstr("not known here, so that nobody can say what "
+                                                      "it should be: 20260102000000."));
+  // Of a file that was changed afterwards, nobody knows what it made.
+  const absl::Status changed = Failure(DaysOf({"CREATE TABLE a (m integer);", "SELECT 2;"}), {});
+  EXPECT_EQ(ProblemOf(changed), Problem::kMismatch);
+  EXPECT_THAT(std::string(changed.message()),
+              AllOf(HasSubstr("20260101000000_step.sql"), HasSubstr("parley-migrate repair")));
 }
 
 TEST_F(VerifyTest, ScratchDatabaseGoesWhenAMigrationFailsThere) {
