@@ -129,8 +129,9 @@ class LintTest(AuthorCase):
         (self.folder / "LINT_BASELINE").write_text(LATER + "\n", encoding="utf-8")
         self.run_here("lint")
         self.run_here("lint", "--since", "29981231235959", code=FINDING)
-        (self.folder / "LINT_BASELINE").write_text("yesterday\n", encoding="utf-8")
-        self.assertIn("LINT_BASELINE", self.run_here("lint", code=USAGE).stderr)
+        for slip in ("yesterday", "29990102000000", ""):
+            (self.folder / "LINT_BASELINE").write_text(slip + "\n", encoding="utf-8")
+            self.assertIn("LINT_BASELINE", self.run_here("lint", code=USAGE).stderr)
         self.run_here("lint", "--since", "yesterday", code=USAGE)
 
     def test_goes_on_after_a_file_that_is_none(self):

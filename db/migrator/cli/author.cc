@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -61,13 +62,19 @@ std::string CheckVersion(const std::string& text) {
 }
 
 // Empty if the folder has no baseline: then nothing in it has been released.
-absl::StatusOr<std::string> ReadBaseline(const std::string& directory) {
+absl::StatusOr<std::string> ReadBaseline(const std::string& directory,
+                                         const std::vector<MigrationFile>& files) {
   const std::filesystem::path path = std::filesystem::path(directory) / kBaselineFile;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return std::string();
   std::string version;
   stream >> version;
-  const std::string fault = CheckVersion(version);
+  std::string fault = CheckVersion(version);
+  const bool is_there = std::any_of(files.begin(), files.end(), [&](const MigrationFile& file) {
+    return absl::StartsWith(file.file_name, version);
+  });
+  // A slip here would let everything pass.
+  if (fault.empty() && !is_there) fault = absl::StrCat("there is no file ", version);
   if (fault.empty()) return version;
   return ProblemError(Problem::kUsage, absl::StrCat(path.string(), ": ", fault));
 }
@@ -86,7 +93,7 @@ absl::Status RunLint(const CommandLine& line, const LintFlags& flags) {
   PARLEY_ASSIGN_OR_RETURN(const std::vector<MigrationFile> files, ReadMigrationFiles(directory));
   std::string since = flags.since;
   if (since.empty()) {
-    PARLEY_ASSIGN_OR_RETURN(since, ReadBaseline(directory));
+    PARLEY_ASSIGN_OR_RETURN(since, ReadBaseline(directory, files));
   }
   const std::vector<LintFinding> findings = LintMigrations(files, since);
   for (const LintFinding& finding : findings) {
