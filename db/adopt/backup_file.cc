@@ -69,6 +69,7 @@ absl::Status CheckPlainText(const std::string& path, std::ifstream& stream) {
 absl::StatusOr<std::string> RunPgRestore(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "pg_restore");
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   std::array<int, 2> pipe_ends{};

@@ -116,6 +116,7 @@ absl::StatusOr<std::vector<std::string>> QueryTexts(Connection& connection, absl
   PARLEY_ASSIGN_OR_RETURN(const Result result,
                           connection.Query(absl::StrReplaceAll(sql, {{"{tables}", kTablesSql}})));
   std::vector<std::string> texts;
+  texts.reserve(static_cast<std::size_t>(PQntuples(result.get())));
   for (int row = 0; row < PQntuples(result.get()); ++row) {
     texts.emplace_back(FieldOf(result, row, 0));
   }

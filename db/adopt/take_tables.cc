@@ -59,6 +59,7 @@ std::string HoldersOf(Connection& connection, const std::vector<std::string>& ta
       " GROUP BY l.pid, a.application_name, a.usename, a.state ORDER BY l.pid"));
   if (!holders.ok() || PQntuples(holders->get()) == 0) return "whoever had it has let go since";
   std::vector<std::string> lines;
+  lines.reserve(static_cast<std::size_t>(PQntuples(holders->get())));
   for (int row = 0; row < PQntuples(holders->get()); ++row) {
     lines.emplace_back(FieldOf(*holders, row, 0));
   }
