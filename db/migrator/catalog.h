@@ -6,8 +6,7 @@
 // cannot say which column differs.
 //
 // Left out, because migrations do not make it or it is somebody else's:
-//   - what PostgreSQL and extensions bring: pg_catalog, information_schema, members of extensions
-//   and
+//   - what PostgreSQL and extensions bring: pg_catalog, information_schema, members of extensions,
 //     their versions, temporary objects, the schema public itself (its existence and privileges are
 //     the template database's);
 //   - histories: the migrator's own public.schema_migrations and public.schema_migration_log, which
@@ -16,12 +15,10 @@
 //   - partitions of one day: schedulerd makes and drops them. A partition is such if it is named
 //     TABLE_YYYYMMDD and holds just that day (UTC). What was added to one by hand (an index, a
 //     constraint, a trigger) is there;
-//   - who owns what, and privileges of roles with a name: migrations know no names, so that these
-//   are
+//   - who owns what, and privileges of roles with a name: migrations know no names, so they are
 //     the operator's. What PUBLIC and the owner may do is there;
 //   - where things lie (tablespaces, CLUSTER), and what concerns the database as a whole: its
-//   settings,
-//     publications, subscriptions, event triggers, foreign servers, languages.
+//     settings, publications, subscriptions, event triggers, foreign servers, languages.
 #pragma once
 
 #include <map>

@@ -16,8 +16,8 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '30s';
 )";
 
-// rel.is_day: of what hangs on a partition of one day, only that is told which its table does not
-// have.
+// rel.is_day: of what hangs on a partition of one day, only that is told which the whole table does
+// not have.
 const absl::string_view kCatalogScopeSql = R"(
 WITH member AS MATERIALIZED (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
@@ -148,8 +148,7 @@ FROM (
 ) AS settings)",
 
     // Columns, and those of composite types. Collation, storage and compression where they are not
-    // the
-    // type's own.
+    // the type's own.
     R"(
 SELECT format('column %s.%I', rel.name, a.attname), rel.object,
        concat_ws(' ', format_type(a.atttypid, a.atttypmod),

@@ -8,8 +8,7 @@
 
 namespace parley::db {
 
-// What texts of definitions depend on, for the transaction that the queries run in. As pg_dump
-// does.
+// What texts of definitions depend on, for the transaction that the queries run in; as in pg_dump.
 extern const absl::string_view kCatalogSettingsSql;
 
 // Each returns rows of three texts: object, parent, definition (struct CatalogObject).

@@ -62,6 +62,7 @@ class MemoryFile {
 // Pointers to the words, and the null that ends them, for as long as the words stay as they are.
 std::vector<char*> PointersTo(std::vector<std::string>& words) {
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   return pointers;

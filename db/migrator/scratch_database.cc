@@ -149,7 +149,7 @@ absl::Status ScratchDatabase::ClearAway() {
   const std::string sql = std::exchange(clear_away_sql_, "");
   if (sql.empty()) return absl::OkStatus();
   absl::StatusOr<Connection> connection = OpenAdmin(admin_);
-  const absl::Status status = connection.ok() ? connection->Execute(sql) : connection.status();
+  absl::Status status = connection.ok() ? connection->Execute(sql) : connection.status();
   if (status.ok()) return status;
   return absl::Status(status.code(),
                       absl::StrCat("the scratch database ", name_,

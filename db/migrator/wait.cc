@@ -31,7 +31,7 @@ absl::Status Repeat(absl::Duration timeout, const std::function<absl::Status()>&
   const absl::Time deadline = SteadyNow() + timeout;
   absl::BitGen random;
   for (absl::Duration pause = kFirstLook;; pause = std::min(pause * 2, kLastLook)) {
-    const absl::Status status = attempt();
+    absl::Status status = attempt();
     const absl::Duration left = deadline - SteadyNow();
     if (status.ok() || left <= absl::ZeroDuration()) return status;
     absl::SleepFor(std::min(left, pause * absl::Uniform(random, 0.5, 1.0)));
