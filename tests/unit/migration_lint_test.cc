@@ -274,6 +274,65 @@ INSTANTIATE_TEST_SUITE_P(Transactions, LintRuleTest, ::testing::ValuesIn(Transac
 INSTANTIATE_TEST_SUITE_P(Types, LintRuleTest, ::testing::ValuesIn(TypeCases()));
 INSTANTIATE_TEST_SUITE_P(Files, LintRuleTest, ::testing::ValuesIn(FileCases()));
 
+TEST(LintTest, KnowsAllWordsForOneThing) {
+  const struct {
+    const char* rule;
+    const char* before;
+    std::vector<const char*> words;
+    const char* after;
+  } kLists[] = {
+      {"drop-outside-contract",
+       "DROP",
+       {"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SCHEMA", "EXTENSION", "VIEW",
+        "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "TRIGGER"},
+       "x"},
+      {"", "DROP", {"INDEX", "ROLE", "RULE", "POLICY", "STATISTICS"}, "x"},
+      {"rename-outside-contract",
+       "ALTER",
+       {"VIEW", "SEQUENCE", "TYPE", "FUNCTION", "SCHEMA"},
+       "x RENAME TO y"},
+      {"", "ALTER", {"INDEX", "ROLE"}, "x RENAME TO y"},
+      {"transaction-control",
+       "",
+       {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT a", "RELEASE a",
+        "START TRANSACTION", "PREPARE TRANSACTION 'a'"},
+       ""},
+      {"session-setting",
+       "",
+       {"SET a = 1", "SET SESSION a = 1", "SET ROLE a", "RESET ALL", "DISCARD ALL"},
+       ""},
+      {"", "SET", {"LOCAL a = 1", "TRANSACTION READ ONLY", "CONSTRAINTS ALL IMMEDIATE"}, ""},
+      {"cannot-run-in-transaction",
+       "",
+       {"CREATE DATABASE a", "DROP DATABASE a", "CREATE TABLESPACE a LOCATION 'b'",
+        "DROP TABLESPACE a", "REINDEX TABLE CONCURRENTLY a",
+        "ALTER TABLE a DETACH PARTITION b CONCURRENTLY",
+        "CREATE SUBSCRIPTION a CONNECTION 'b' PUBLICATION c"},
+       ""},
+      {"volatile-default",
+       "ALTER TABLE t ADD COLUMN a text DEFAULT",
+       {"random()", "(1 + random())", "timeofday()", "nextval('s')", "uuid_generate_v4()",
+        "txid_current()", "pg_current_xact_id()", "public.gen_random_uuid()"},
+       "NOT NULL"},
+      {"volatile-default", "ALTER TABLE t ADD", {"a bigserial", "a serial8"}, ""},
+      {"table-rewrite",
+       "ALTER TABLE t SET",
+       {"LOGGED", "UNLOGGED", "ACCESS METHOD a", "TABLESPACE a"},
+       ""},
+      {"small-key",
+       "CREATE TABLE new (a",
+       {"int", "integer", "int4", "smallint", "int2"},
+       "PRIMARY KEY)"},
+      {"limited-text", "CREATE TABLE new (a", {"varchar", "character", "char", "bpchar"}, "(3))"},
+  };
+  for (const auto& [rule, before, words, after] : kLists) {
+    for (const char* word : words) {
+      const std::string text = FileOf(absl::StrCat(before, " ", word, " ", after, ";"));
+      EXPECT_EQ(RulesIn(text), rule) << text;
+    }
+  }
+}
+
 TEST(LintTest, EveryRuleHasACase) {
   std::set<std::string> tested;
   for (const auto& cases :
