@@ -164,7 +164,8 @@ std::vector<RowCheck> Oddities() {
        .row = "'chat ' || c.id || ', user ' || c.creator_user_id",
        .from = "public.chats c WHERE NOT EXISTS (SELECT FROM public.chat_user m"
                " WHERE m.chat_id = c.id AND m.user_id = c.creator_user_id) ORDER BY c.id",
-       .what = "chats with a creator who is no member; they get no owner, until AddUserToChat names one"},
+       .what = "chats with a creator who is no member; they get no owner, until AddUserToChat "
+               "names one"},
       {.name = "users-without-name",
        .weight = Weight::kHandled,
        .row = "'user ' || id",
