@@ -314,7 +314,7 @@ TEST(LintTest, KnowsAllWordsForOneThing) {
        {"random()", "(1 + random())", "timeofday()", "nextval('s')", "uuid_generate_v4()",
         "txid_current()", "pg_current_xact_id()", "public.gen_random_uuid()"},
        "NOT NULL"},
-      {"volatile-default", "ALTER TABLE t ADD", {"a bigserial", "a serial8"}, ""},
+      {"volatile-default", "ALTER TABLE t ADD", {"a bigserial", "a serial8 NOT NULL"}, ""},
       {"table-rewrite",
        "ALTER TABLE t SET",
        {"LOGGED", "UNLOGGED", "ACCESS METHOD a", "TABLESPACE a"},
