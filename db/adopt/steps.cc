@@ -13,9 +13,10 @@ constexpr absl::Duration kTellEvery = absl::Seconds(10);
 }  // namespace
 
 absl::Status Steps::Run(std::string what, const std::string& sql) {
-  const db::Result result = connection_.RunWatched(sql, kTellEvery, [&] {
+  const auto tell = [&] {
     if (report_) report_({.what = absl::StrCat("not yet: ", what), .took = SteadyNow() - begun_});
-  });
+  };
+  const db::Result result = connection_.RunWatched(sql, kTellEvery, tell).result;
   if (!db::Succeeded(result)) {
     const std::string error = absl::StrCat(what, ": ", db::ErrorTextOf(result));
     return connection_.IsLost() ? absl::UnavailableError(error) : absl::InternalError(error);

@@ -7,11 +7,13 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "db/migrator/problem.h"
 #include "db/migrator/section_runner.h"
+#include "db/migrator/session_setup.h"
 #include "db/migrator/sql_text.h"
 
 namespace parley::db {
@@ -55,10 +57,8 @@ std::optional<IndexStatement> ParseIndexStatement(const SqlStatement& statement)
   if (Matches(tokens, 0, {"CREATE", "UNIQUE", "INDEX", "CONCURRENTLY"})) at = 4;
   if (at == 0) return std::nullopt;
   if (Matches(tokens, at, {"IF", "NOT", "EXISTS"})) at += 3;
-  // An index whose name PostgreSQL chooses cannot be found again.
-  if (at >= tokens.size() || Matches(tokens, at, {"ON"})) return std::nullopt;
   parsed.creates = true;
-  parsed.index = CatalogName(tokens[at++]);
+  if (at < tokens.size() && !Matches(tokens, at, {"ON"})) parsed.index = CatalogName(tokens[at++]);
   if (!Matches(tokens, at, {"ON"})) return std::nullopt;
   ++at;
   if (Matches(tokens, at, {"ONLY"})) ++at;
@@ -72,10 +72,14 @@ class OutsideRunner {
       : connection_(connection), params_(params) {}
 
   absl::Status Run() {
-    PARLEY_RETURN_IF_ERROR(EnsureHistory());
     PARLEY_ASSIGN_OR_RETURN(const std::vector<SqlStatement> statements,
                             SplitStatements(params_.section.sql));
     index_ = ParseIndexStatement(statements.front());
+    if (index_.has_value() && index_->index.empty()) {
+      return FileError(params_.migration.file_name, params_.section.line,
+                       "an index that is made concurrently needs a name here, to be found again "
+                       "after a crash");
+    }
     PARLEY_ASSIGN_OR_RETURN(const bool is_interrupted, IsInterrupted());
     PARLEY_ASSIGN_OR_RETURN(const State state, ReadState());
     if (is_interrupted) {
@@ -93,10 +97,6 @@ class OutsideRunner {
 
  private:
   enum class State { kAbsent, kInvalid, kValid };
-
-  absl::Status EnsureHistory() {
-    return connection_.Execute(absl::StrCat("BEGIN;\n", EnsureHistorySql(), "COMMIT;"));
-  }
 
   absl::StatusOr<bool> IsInterrupted() {
     PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection_));
@@ -133,47 +133,73 @@ class OutsideRunner {
     return Record();
   }
 
-  // What an interrupted build leaves slows down writes and serves no reader.
+  // What a build that did not end leaves slows down writes and serves no reader.
   absl::Status DropInvalid() {
-    Report("repaired", absl::StrCat("dropping ", found_index_,
-                                    ", which is INVALID: its building was interrupted"));
-    return connection_.Execute(absl::StrCat("DROP INDEX CONCURRENTLY ", found_index_));
+    Report("repaired",
+           absl::StrCat("dropping ", found_index_, ", which is INVALID: its building did not end"));
+    const Connection::Outcome outcome =
+        RunWatched(absl::StrCat("DROP INDEX CONCURRENTLY ", found_index_));
+    if (Succeeded(outcome.result)) return absl::OkStatus();
+    return absl::AbortedError(
+        absl::StrCat(found_index_, " cannot be dropped: ", ErrorTextOf(outcome.result)));
   }
 
   absl::Status RunStatement() {
-    // These statements lock nobody out while they wait for others, so they may wait as long as it
-    // takes. The session is reset afterwards.
-    PARLEY_RETURN_IF_ERROR(connection_.Execute(
-        "SET lock_timeout = 0; SET statement_timeout = 0; SET client_encoding = 'UTF8'"));
-    const Result result = connection_.RunWatched(params_.section.sql, absl::Milliseconds(500),
-                                                 [this] { params_.look(); });
-    if (Succeeded(result)) return Record();
+    // What works concurrently locks nobody out while it waits for others, so it may wait as long as
+    // it takes.
+    const absl::Duration lock_timeout =
+        index_.has_value() ? absl::ZeroDuration() : params_.lock_timeout;
+    PARLEY_RETURN_IF_ERROR(connection_.Execute(SessionSettingsSql(lock_timeout)));
+    const Connection::Outcome outcome = RunWatched(params_.section.sql);
+    if (Succeeded(outcome.result)) return Record();
     if (connection_.IsLost()) {
       return absl::UnavailableError(
           absl::StrCat(params_.migration.file_name,
                        ": the connection was lost; running `parley-migrate` again finds out what "
                        "became of the statement. ",
-                       ErrorTextOf(result)));
+                       ErrorTextOf(outcome.result)));
     }
-    return Failed(result);
+    return Failed(outcome);
   }
 
-  absl::Status Failed(const Result& result) {
-    const std::string place = PlaceOf(params_.migration, params_.section, result);
-    std::string text = absl::StrCat(place, ": ", ErrorTextOf(result));
-    if (index_.has_value() && index_->creates) {
-      PARLEY_ASSIGN_OR_RETURN(const State state, ReadState());
-      if (state == State::kInvalid) PARLEY_RETURN_IF_ERROR(DropInvalid());
+  Connection::Outcome RunWatched(const std::string& sql) {
+    return connection_.RunWatched(sql, absl::Milliseconds(100), [this] { params_.watch.Look(); });
+  }
+
+  absl::Status Failed(const Connection::Outcome& outcome) {
+    const absl::string_view sqlstate = SqlStateOf(outcome.result);
+    std::string text = absl::StrCat(PlaceOf(params_.migration, params_.section, outcome), ": ",
+                                    ErrorTextOf(outcome.result), "\n");
+    PARLEY_ASSIGN_OR_RETURN(const bool left_nothing, HasLeftNothing(sqlstate));
+    if (!left_nothing) {
+      return ProblemError(
+          Problem::kDirty,
+          absl::StrCat(text, "It may have done a part. ",
+                       InterruptedError({params_.migration.version, params_.direction}).message()));
     }
-    PARLEY_RETURN_IF_ERROR(connection_.Execute(
-        CloseLogSql(params_.migration.version, connection_.QuoteLiteral(ErrorTextOf(result)))));
-    return absl::AbortedError(absl::StrCat(text, "\nNothing of this file was kept. ",
-                                           AdviceFor(SqlStateOf(result), params_.direction)));
+    PARLEY_RETURN_IF_ERROR(connection_.Execute(CloseLogSql(
+        params_.migration.version, connection_.QuoteLiteral(PQresultErrorField(
+                                       outcome.result.get(), PG_DIAG_MESSAGE_PRIMARY)))));
+    if (!params_.watch.blockers().empty()) absl::StrAppend(&text, params_.watch.blockers(), ". ");
+    absl::StrAppend(&text, "Nothing of this file was kept. ",
+                    AdviceFor(sqlstate, params_.direction));
+    return IsLockTrouble(sqlstate) ? ProblemError(Problem::kLocked, text)
+                                   : absl::AbortedError(text);
+  }
+
+  // After a failure. A statement that did not get its first lock has done nothing either; but one
+  // that commits on its way, a procedure or a VACUUM of many tables, may have.
+  absl::StatusOr<bool> HasLeftNothing(absl::string_view sqlstate) {
+    if (!index_.has_value()) return IsLockTrouble(sqlstate) || absl::StartsWith(sqlstate, "42");
+    PARLEY_ASSIGN_OR_RETURN(const State state, ReadState());
+    if (!index_->creates) return state == State::kValid;
+    if (state == State::kInvalid) PARLEY_RETURN_IF_ERROR(DropInvalid());
+    return true;
   }
 
   absl::Status Record() {
-    return connection_.Execute(
-        absl::StrCat("BEGIN;\n", EndLogSql(params_.migration, params_.direction), "COMMIT;"));
+    return connection_.Execute(absl::StrCat(
+        "BEGIN READ WRITE;\n", EndLogSql(params_.migration, params_.direction), "COMMIT;"));
   }
 
   void Report(std::string event, std::string text) {

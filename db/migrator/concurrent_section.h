@@ -7,12 +7,12 @@
 // statements nobody knows; `parley-migrate repair` asks.
 #pragma once
 
-#include <functional>
-
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/history.h"
 #include "db/migrator/progress.h"
+#include "db/migrator/statement_watch.h"
 
 namespace parley::db {
 
@@ -20,13 +20,18 @@ struct OutsideTransaction {
   const Migration& migration;
   Direction direction = Direction::kUp;
   const Section& section;  // of the migration, in this direction; has one statement
+  // For statements that keep others out while they wait.
+  absl::Duration lock_timeout;
   const ReportProgress& report;
-  std::function<void()> look;  // called twice a second while the statement runs
+  StatementWatch& watch;
 };
 
 // On a connection that has the migration lock and that is in no transaction.
-//   kDirty                an earlier attempt was interrupted, and nobody knows what it did
-//   ABORTED               the statement failed
+//   kDirty                an earlier attempt was interrupted, or this one failed, and nobody
+//                         knows what it did
+//   kLocked               a lock was not had within lock_timeout; nothing was done
+//   ABORTED               the statement failed and has left nothing
+//   INVALID_ARGUMENT      an index without a name
 //   UNAVAILABLE, INTERNAL the database
 absl::Status RunOutsideTransaction(Connection& connection, const OutsideTransaction& params);
 

@@ -29,6 +29,17 @@ absl::string_view FieldOf(const Result& result, int row, int column) {
   return PQgetvalue(result.get(), row, column);
 }
 
+Connection::Connection(PGconn* connection)
+    : notices_(std::make_unique<std::vector<std::string>>()), connection_(connection) {
+  PQsetNoticeProcessor(
+      connection,
+      [](void* notices, const char* text) {
+        static_cast<std::vector<std::string>*>(notices)->emplace_back(
+            absl::StripAsciiWhitespace(text));
+      },
+      notices_.get());
+}
+
 absl::StatusOr<Connection> Connection::Open(const Dsn& dsn) {
   const Dsn full = dsn.WithDefault("connect_timeout", "10").With("client_encoding", "UTF8");
   Connection connection(PQconnectdb(full.Uri().c_str()));
@@ -45,10 +56,11 @@ Result Connection::Run(const std::string& sql) {
   return result;
 }
 
-Result Connection::RunWatched(const std::string& sql, absl::Duration period,
-                              absl::FunctionRef<void()> tick) {
+Connection::Outcome Connection::RunWatched(const std::string& sql, absl::Duration period,
+                                           absl::FunctionRef<void()> tick) {
   PGconn* connection = connection_.get();
-  Result kept;
+  Outcome outcome;
+  Result& kept = outcome.result;
   const bool is_sent = PQsendQuery(connection, sql.c_str()) == 1;
   while (is_sent) {
     while (PQisBusy(connection) == 1) {
@@ -59,11 +71,15 @@ Result Connection::RunWatched(const std::string& sql, absl::Duration period,
     Result next(PQgetResult(connection));
     if (next == nullptr) break;
     EndCopy(connection, next);
-    if (kept == nullptr || Succeeded(kept)) kept = std::move(next);
+    if (kept != nullptr && !Succeeded(kept)) continue;
+    if (Succeeded(next)) ++outcome.statements_done;
+    kept = std::move(next);
   }
   if (kept == nullptr) kept.reset(PQmakeEmptyPGresult(connection, PGRES_FATAL_ERROR));
-  return kept;
+  return outcome;
 }
+
+std::vector<std::string> Connection::TakeNotices() { return std::exchange(*notices_, {}); }
 
 std::string Connection::QuoteLiteral(absl::string_view text) const {
   const std::unique_ptr<char, decltype(&PQfreemem)> quoted(
@@ -103,6 +119,8 @@ std::string ErrorTextOf(const Result& result) {
   const absl::string_view hint = DiagnosticOf(result, PG_DIAG_MESSAGE_HINT);
   if (!detail.empty()) absl::StrAppend(&text, "\n  detail: ", detail);
   if (!hint.empty()) absl::StrAppend(&text, "\n  hint: ", hint);
+  const absl::string_view context = DiagnosticOf(result, PG_DIAG_CONTEXT);
+  if (!context.empty()) absl::StrAppend(&text, "\n  context: ", context);
   return text;
 }
 

@@ -4,8 +4,10 @@
 
 #include <libpq-fe.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -36,7 +38,15 @@ class Connection {
   Result Run(const std::string& sql);
 
   // Run, and calls `tick` every `period` while the server is at it. For what may take long.
-  Result RunWatched(const std::string& sql, absl::Duration period, absl::FunctionRef<void()> tick);
+  // `statements_done`: how many of the statements had worked before the one that failed.
+  struct Outcome {
+    Result result;
+    std::int32_t statements_done = 0;
+  };
+  Outcome RunWatched(const std::string& sql, absl::Duration period, absl::FunctionRef<void()> tick);
+
+  // What the server has said beside results (NOTICE and the like) since this was asked last.
+  std::vector<std::string> TakeNotices();
 
   // Run, for statements that ought to work. UNAVAILABLE: the connection is lost. INTERNAL: the
   // server's message and SQLSTATE.
@@ -58,14 +68,16 @@ class Connection {
   struct Finish {
     void operator()(PGconn* connection) const { PQfinish(connection); }
   };
-  explicit Connection(PGconn* connection) : connection_(connection) {}
+  explicit Connection(PGconn* connection);
+  // libpq keeps its address.
+  std::unique_ptr<std::vector<std::string>> notices_;
   std::unique_ptr<PGconn, Finish> connection_;
 };
 
 // Whether the statement worked.
 bool Succeeded(const Result& result);
 
-// "message (SQLSTATE 42P01)", with the server's detail and hint on lines of their own.
+// "message (SQLSTATE 42P01)", with the server's detail, hint and context on lines of their own.
 std::string ErrorTextOf(const Result& result);
 
 // Empty if the error does not come from the server.

@@ -90,21 +90,22 @@ absl::string_view DirectionName(Direction direction) {
 absl::StatusOr<History> ReadHistory(Connection& connection) {
   PARLEY_ASSIGN_OR_RETURN(
       const Result type,
-      connection.Query("SELECT atttypid::regtype::text,"
+      connection.Query("SELECT coalesce(atttypid::regtype::text, 'missing'),"
                        "  pg_catalog.to_regclass('public.schema_migration_log') IS NOT NULL,"
                        "  pg_catalog.has_table_privilege("
                        "    pg_catalog.to_regclass('public.schema_migration_log'), 'SELECT'),"
                        "  (SELECT count(*) FROM pg_catalog.pg_attribute c"
                        "   WHERE c.attrelid = v.attrelid AND NOT c.attisdropped"
                        "   AND c.attname IN ('applied_at', 'checksum', 'phase'))"
-                       " FROM pg_catalog.pg_attribute v"
-                       " WHERE attrelid = pg_catalog.to_regclass('public.schema_migrations')"
-                       " AND attname = 'version' AND NOT attisdropped"));
+                       " FROM pg_catalog.pg_class t LEFT JOIN pg_catalog.pg_attribute v"
+                       " ON v.attrelid = t.oid AND v.attname = 'version' AND NOT v.attisdropped"
+                       " WHERE t.oid = pg_catalog.to_regclass('public.schema_migrations')"));
   History history;
   history.has_table = PQntuples(type.get()) > 0;
   if (!history.has_table) return history;
   if (FieldOf(type, 0, 0) != "character varying" && FieldOf(type, 0, 0) != "text") {
-    return absl::FailedPreconditionError(
+    return ProblemError(
+        Problem::kMismatch,
         absl::StrCat("public.schema_migrations belongs to another tool: its column \"version\" is ",
                      FieldOf(type, 0, 0), " and not varchar. Use a database of its own."));
   }
@@ -112,7 +113,10 @@ absl::StatusOr<History> ReadHistory(Connection& connection) {
   history.is_complete = has_log && FieldOf(type, 0, 3) == "3";
   PARLEY_RETURN_IF_ERROR(ReadApplied(connection, history));
   // A service's role may not be allowed to read the journal, and has no use for it.
-  if (FieldOf(type, 0, 2) == "t") PARLEY_RETURN_IF_ERROR(ReadInterrupted(connection, history));
+  history.is_journal_hidden = has_log && FieldOf(type, 0, 2) != "t";
+  if (has_log && !history.is_journal_hidden) {
+    PARLEY_RETURN_IF_ERROR(ReadInterrupted(connection, history));
+  }
   return history;
 }
 
@@ -170,8 +174,9 @@ std::string BeginLogSql(const Migration& migration, Direction direction) {
 }
 
 std::string EndLogSql(const Migration& migration, Direction direction) {
-  return (direction == Direction::kUp ? InsertHistorySql(migration)
-                                      : DeleteHistorySql(migration.version)) +
+  return (direction == Direction::kUp
+              ? DeleteHistorySql(migration.version) + InsertHistorySql(migration)
+              : DeleteHistorySql(migration.version)) +
          absl::StrCat(
              "UPDATE public.schema_migration_log"
              " SET finished_at = clock_timestamp(), outcome = 'done' WHERE version = ",

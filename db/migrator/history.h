@@ -39,6 +39,7 @@ struct Interrupted {
 struct History {
   bool has_table = false;
   bool is_complete = false;               // the table has our columns, and the journal is there
+  bool is_journal_hidden = false;         // this role may not read it, so nothing is `interrupted`
   std::vector<AppliedMigration> applied;  // sorted by version
   std::vector<Interrupted> interrupted;
 
@@ -46,8 +47,8 @@ struct History {
   std::string Newest() const { return applied.empty() ? "" : applied.back().version; }
 };
 
-// Reads without taking any lock that a migration would wait for. FAILED_PRECONDITION if the table
-// is of another kind than ours (golang-migrate's has the same name).
+// Reads without taking any lock that a migration would wait for. kMismatch if the table is of
+// another kind than ours (golang-migrate's has the same name).
 absl::StatusOr<History> ReadHistory(Connection& connection);
 
 // SQL, each one or more statements that end with a semicolon. None needs anything escaped:

@@ -44,7 +44,7 @@ constexpr LintRule kRules[] = {
     {"cascade", "DROP or TRUNCATE ... CASCADE"},
     {"cannot-run-in-transaction", "CONCURRENTLY, VACUUM, ... in a file that is a transaction"},
     {"needless-no-transaction", "transaction:false for what can run in a transaction"},
-    {"transaction-control", "BEGIN, COMMIT, ROLLBACK and the like"},
+    {"transaction-control", "SAVEPOINT, RELEASE, ROLLBACK TO"},
     {"session-setting", "SET without LOCAL, set_config for the session, RESET, DISCARD"},
     {"enum-value-used", "a value that ALTER TYPE ... ADD VALUE added in the same transaction"},
     {"client-command", "psql's commands, COPY FROM STDIN"},

@@ -56,10 +56,6 @@ Allowances::Allowances(std::span<const absl::string_view> lines, const Migration
 
 Allowances::Allowance Allowances::Parse(absl::string_view text) {
   Allowance allowance;
-  if (absl::StartsWith(text, "phase")) {
-    allowance.fault = "this belongs above \"-- migrate:up\", and is not read here";
-    return allowance;
-  }
   const absl::string_view whole = text;
   if (!absl::ConsumePrefix(&text, "allow ")) {
     allowance.fault = absl::StrCat("\"-- parley:", whole,

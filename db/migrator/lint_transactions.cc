@@ -62,14 +62,10 @@ class TransactionFinder {
   }
 
   void LookAtControl(Tokens tokens) {
-    const bool is_control =
-        IsOneOf(tokens.front(),
-                {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}) ||
-        Begins(tokens, {"START", "TRANSACTION"}) || Begins(tokens, {"PREPARE", "TRANSACTION"});
-    if (!is_control) return;
+    // What begins or ends a whole transaction is refused when the file is read.
+    if (!IsOneOf(tokens.front(), {"SAVEPOINT", "RELEASE", "ROLLBACK"})) return;
     Report(tokens.front(), "transaction-control",
-           "the migrator begins and ends the transaction that the file and its row of the history "
-           "share; leave this out");
+           "a file is applied completely or not at all; leave this out");
   }
 
   void LookAtSetting(Tokens tokens) {

@@ -17,14 +17,15 @@ namespace parley::db {
 absl::Status Stamp(const Dsn& dsn, const MigrationSet& set, const std::string& version,
                    const MigrateOptions& options);
 
+// What became of the statement of this version, which was interrupted outside a transaction. One of
+// them, or none.
 struct RepairParams {
-  // What became of the statement of this version, which was interrupted outside a transaction.
   std::string done;    // it took effect
   std::string undone;  // it did not
 };
 
-// Records the checksums of the files as they are now where the history has none or others, and
-// closes what `params` says. kUsage for a version that was not interrupted; kLocked.
+// Closes what `params` says; with none, records the checksums of the files as they are now where
+// the history has none or others. kUsage for a version that was not interrupted; kLocked.
 absl::Status Repair(const Dsn& dsn, const MigrationSet& set, const RepairParams& params,
                     const MigrateOptions& options);
 

@@ -64,6 +64,18 @@ std::optional<absl::string_view> CommentOf(absl::string_view line, absl::string_
   return text;
 }
 
+// Whether it begins or ends a transaction. ROLLBACK TO a savepoint does neither.
+bool EndsTransaction(const SqlStatement& statement) {
+  const std::vector<SqlToken>& tokens = statement.tokens;
+  if (Is(tokens[0], "ROLLBACK")) {
+    return std::none_of(tokens.begin(), tokens.end(),
+                        [](const SqlToken& token) { return Is(token, "TO"); });
+  }
+  return Matches(tokens, 0, {"PREPARE", "TRANSACTION"}) ||
+         Matches(tokens, 0, {"START", "TRANSACTION"}) || Is(tokens[0], "BEGIN") ||
+         Is(tokens[0], "COMMIT") || Is(tokens[0], "END") || Is(tokens[0], "ABORT");
+}
+
 // Reads the lines of one file, one after the other.
 class SectionReader {
  public:
@@ -72,11 +84,14 @@ class SectionReader {
   absl::Status Read(absl::string_view line) {
     ++line_;
     if (const auto marker = CommentOf(line, "migrate:")) return ReadMarker(*marker);
+    const auto phase = CommentOf(line, "parley:phase");
     if (section_ != nullptr) {
+      if (phase.has_value())
+        return Fail(line_, "\"-- parley:phase\" stands before \"-- migrate:up\"");
       absl::StrAppend(&section_->sql, line, "\n");
       return absl::OkStatus();
     }
-    if (const auto phase = CommentOf(line, "parley:phase")) return ReadPhase(*phase);
+    if (phase.has_value()) return ReadPhase(*phase);
     if (IsBlankOrComment(line)) return absl::OkStatus();
     return Fail(line_, "only comments may come before \"-- migrate:up\"");
   }
@@ -89,8 +104,8 @@ class SectionReader {
                   "there is no \"-- migrate:down\" section; if the change cannot be undone, add an "
                   "empty one");
     }
-    PARLEY_RETURN_IF_ERROR(CountStatements(migration_.up));
-    PARLEY_RETURN_IF_ERROR(CountStatements(migration_.down));
+    PARLEY_RETURN_IF_ERROR(CheckStatements(migration_.up));
+    PARLEY_RETURN_IF_ERROR(CheckStatements(migration_.down));
     if (up.is_empty) return Fail(up.line - 1, "the \"-- migrate:up\" section is empty");
     return absl::OkStatus();
   }
@@ -130,7 +145,7 @@ class SectionReader {
                                     "\" is not known: a phase is expand or contract"));
   }
 
-  absl::Status CountStatements(Section& section) const {
+  absl::Status CheckStatements(Section& section) const {
     const absl::StatusOr<std::vector<SqlStatement>> statements = SplitStatements(section.sql);
     if (!statements.ok()) {
       // "line:column: what", counted within the section.
@@ -142,11 +157,23 @@ class SectionReader {
           absl::StrCat(migration_.file_name, ":", section.line + line - 1, text.substr(colon)));
     }
     section.is_empty = statements->empty();
+    for (const SqlStatement& statement : *statements) {
+      if (!EndsTransaction(statement)) continue;
+      return Fail(
+          LineOf(section, statement),
+          absl::StrCat(absl::AsciiStrToUpper(statement.tokens[0].text),
+                       ": the file runs in a transaction of the migrator's, and does not begin "
+                       "or end any"));
+    }
     if (section.is_transactional || statements->size() <= 1) return absl::OkStatus();
-    const auto code_points = CountCodePoints(section.sql.substr(0, (*statements)[1].offset));
-    return Fail(LocateInFile(section, static_cast<std::int32_t>(*code_points) + 1).line,
+    return Fail(LineOf(section, (*statements)[1]),
                 absl::StrCat("a second statement; a section with ", kNoTransaction,
                              " has one only, for nothing undoes the first if the second fails"));
+  }
+
+  static std::int32_t LineOf(const Section& section, const SqlStatement& statement) {
+    const std::string before = section.sql.substr(0, statement.offset);
+    return section.line + static_cast<std::int32_t>(std::count(before.begin(), before.end(), '\n'));
   }
 
   absl::Status Fail(std::int32_t line, absl::string_view message) const {

@@ -87,6 +87,17 @@ absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
   }
 }
 
+std::string TakeLockSql() {
+  return absl::StrCat("DO $$ BEGIN\n  IF NOT pg_catalog.pg_try_advisory_lock(", kKey,
+                      ") THEN\n"
+                      "    RAISE EXCEPTION 'another migration of this database is running';\n"
+                      "  END IF;\nEND $$;\n");
+}
+
+std::string GiveLockBackSql() {
+  return absl::StrCat("DO $$ BEGIN PERFORM pg_catalog.pg_advisory_unlock(", kKey, "); END $$;\n");
+}
+
 absl::Status CheckMigrationLock(Connection& connection) {
   PARLEY_ASSIGN_OR_RETURN(
       const Result held,

@@ -6,6 +6,8 @@
 // the lock would wait for that: a deadlock.
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "db/migrator/connection.h"
@@ -18,6 +20,10 @@ namespace parley::db {
 // for, and must be callable.
 absl::Status AcquireMigrationLock(Connection& connection, absl::Duration wait,
                                   const ReportProgress& report);
+
+// For scripts: fails if the lock is not free, and gives it back.
+std::string TakeLockSql();
+std::string GiveLockBackSql();
 
 // FAILED_PRECONDITION if the session does not have the lock; see ReleaseMigrationLock.
 absl::Status CheckMigrationLock(Connection& connection);

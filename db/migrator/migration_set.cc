@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <system_error>
 #include <tuple>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "db/migrator/embedded.h"
+#include "db/migrator/read_file.h"
 
 namespace parley::db {
 
@@ -59,9 +59,7 @@ absl::StatusOr<std::vector<MigrationFile>> ReadMigrationFiles(const std::string&
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     const std::filesystem::path& path = entry->path();
     if (path.extension() != ".sql") continue;
-    std::ifstream stream(path, std::ios::binary);
-    std::string text(std::istreambuf_iterator<char>(stream), {});
-    if (!stream) return absl::NotFoundError(absl::StrCat(path.string(), " cannot be read"));
+    PARLEY_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
     files.push_back({path.filename().string(), std::move(text)});
   }
   if (error) return absl::NotFoundError(absl::StrCat(directory, ": ", error.message()));

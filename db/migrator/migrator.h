@@ -29,18 +29,19 @@ struct MigrateOptions {
 
 // How far to go. Neither: up applies all that is pending, down undoes one.
 struct Goal {
-  std::optional<std::string> version;  // up: the last to apply; down: the last to stay
+  std::optional<std::string> version;  // up: the last to apply; down: the last to stay, "": none
   std::optional<std::int32_t> steps;   // how many files
 };
 
-// What MigrateUp would apply, in order. kOutOfOrder, kMismatch (CheckHistory), kUsage for a goal
-// that is no version of the set.
+// What MigrateUp would apply, in order; what was interrupted outside a transaction comes first.
+// kDirty if that is not in the plan, kOutOfOrder, kMismatch (CheckHistory), kUsage for a goal that
+// is no version of the set.
 absl::StatusOr<std::vector<const Migration*>> PlanUp(const MigrationSet& set,
                                                      const History& history, const Goal& goal,
                                                      const MigrateOptions& options);
 
-// What MigrateDown would undo, in order. kMismatch also if a version to undo has no file; kUsage
-// also for a file whose down section is empty.
+// What MigrateDown would undo, in order. kDirty; kMismatch also if a version to undo has no file or
+// another one than was applied; kUsage also for a file whose down section is empty.
 absl::StatusOr<std::vector<const Migration*>> PlanDown(const MigrationSet& set,
                                                        const History& history, const Goal& goal);
 
@@ -48,7 +49,6 @@ absl::StatusOr<std::vector<const Migration*>> PlanDown(const MigrationSet& set,
 // failed stay as they were made. With nothing to do neither takes a lock or changes anything.
 // The errors of the plans and of SectionRunner::Run, and
 //   kLocked               another migrator kept the lock for all of lock_wait
-//   kDirty                another file than the next was interrupted outside a transaction
 absl::Status MigrateUp(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
                        const MigrateOptions& options);
 absl::Status MigrateDown(const Dsn& dsn, const MigrationSet& set, const Goal& goal,
@@ -61,7 +61,7 @@ absl::Status MigrateRedo(const Dsn& dsn, const MigrationSet& set, std::int32_t s
 // Up with the migrations built into this binary and the default options.
 absl::Status MigrateUp(const Dsn& dsn);
 
-// Connects as the migrator, which says who it is.
+// Connects as the migrator, which says who it is, and prepares the session (session_setup.h).
 absl::StatusOr<Connection> OpenForMigration(const Dsn& dsn);
 
 }  // namespace parley::db

@@ -8,11 +8,28 @@
 
 namespace parley::db {
 
+namespace {
+
+absl::Status CheckNotTheOriginal(Connection& connection) {
+  PARLEY_ASSIGN_OR_RETURN(
+      const Result tables,
+      connection.Query("SELECT count(*) FROM pg_catalog.unnest(ARRAY['users', 'chats', 'chat_user',"
+                       " 'messages']) name WHERE pg_catalog.to_regclass('public.' || name)"
+                       " IS NOT NULL"));
+  if (FieldOf(tables, 0, 0) != "4") return absl::OkStatus();
+  return ProblemError(Problem::kMismatch,
+                      "this database has users, chats, chat_user and messages, but no history of "
+                      "migrations. If they are the original application's, `parley-migrate adopt "
+                      "--check` says how they are taken over; nothing was changed.");
+}
+
+}  // namespace
+
 absl::Status CheckNoOtherHistory(Connection& connection) {
   PARLEY_ASSIGN_OR_RETURN(
       const Result table,
       connection.Query("SELECT pg_catalog.to_regclass('public.goose_db_version') IS NOT NULL"));
-  if (FieldOf(table, 0, 0) != "t") return absl::OkStatus();
+  if (FieldOf(table, 0, 0) != "t") return CheckNotTheOriginal(connection);
   // A row a step, up or down; the last one of a version holds. Version 0 is the empty database.
   PARLEY_ASSIGN_OR_RETURN(
       const Result newest,

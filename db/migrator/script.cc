@@ -8,8 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "db/migrator/history.h"
+#include "db/migrator/migration_lock.h"
 #include "db/migrator/problem.h"
-#include "db/migrator/section_runner.h"
+#include "db/migrator/session_setup.h"
 
 namespace parley::db {
 namespace {
@@ -63,9 +64,14 @@ void AppendStep(std::string& script, const Step& step) {
     absl::StrAppend(&script, BeginSectionSql(step.lock_timeout), "\n", history, body, record,
                     "COMMIT;\n");
   } else {
-    absl::StrAppend(&script, body, "BEGIN;\n", history, record, "COMMIT;\n");
+    // As `up` does it, so that it finds what a failure leaves.
+    if (step.is_first) absl::StrAppend(&script, "BEGIN;\n", history, "COMMIT;\n");
+    absl::StrAppend(&script, SessionSettingsSql(absl::ZeroDuration()), "\n",
+                    BeginLogSql(step.migration, step.direction), body, "BEGIN;\n",
+                    EndLogSql(step.migration, step.direction), "COMMIT;\n");
   }
-  absl::StrAppend(&script, ResetSessionSql(), "\n");
+  // Not the role, which may be the operator's.
+  absl::StrAppend(&script, "RESET ALL;\n");
 }
 
 }  // namespace
@@ -82,12 +88,13 @@ absl::StatusOr<std::string> MigrationScript(const MigrationSet& set, const Scrip
   }
   if (direction == Direction::kDown) std::reverse(steps.begin(), steps.end());
 
-  std::string script =
-      absl::StrCat("-- From ", range.from.empty() ? "nothing" : range.from, " to ",
-                   range.to.empty() ? "nothing" : range.to,
-                   ", for: psql -v ON_ERROR_STOP=1 -f this-file\n"
-                   "-- Each migration records itself, as with `parley-migrate`.\n\n",
-                   GuardSql(range.from));
+  std::string script = absl::StrCat("-- From ", range.from.empty() ? "nothing" : range.from, " to ",
+                                    range.to.empty() ? "nothing" : range.to,
+                                    ", for: psql -X -f this-file\n"
+                                    "-- Each migration records itself, as with `parley-migrate`.\n"
+                                    "\\set ON_ERROR_STOP on\n"
+                                    "\\set AUTOCOMMIT on\n\n",
+                                    TakeLockSql(), GuardSql(range.from));
   for (const Migration* migration : steps) {
     if (direction == Direction::kDown && migration->down.is_empty) {
       return ProblemError(
@@ -96,6 +103,7 @@ absl::StatusOr<std::string> MigrationScript(const MigrationSet& set, const Scrip
     }
     AppendStep(script, {*migration, direction, lock_timeout, migration == steps.front()});
   }
+  absl::StrAppend(&script, "\n", GiveLockBackSql());
   return script;
 }
 

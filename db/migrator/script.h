@@ -14,7 +14,7 @@ struct ScriptRange {
   std::string to;    // where it is to be; empty: nothing. Older than `from`: the way down
 };
 
-// What `up` or `down` runs, for psql -v ON_ERROR_STOP=1 -f. It writes the history too, and stops at
+// What `up` or `down` runs, for psql -X -f. It writes the history too, and stops at
 // once on a database that is not at `from`. kUsage for a version that is not in the set, and for a
 // way down that does not exist.
 absl::StatusOr<std::string> MigrationScript(const MigrationSet& set, const ScriptRange& range,

@@ -1,16 +1,22 @@
 #include "db/migrator/section_runner.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "absl/random/random.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "db/migrator/concurrent_section.h"
 #include "db/migrator/migration_lock.h"
 #include "db/migrator/problem.h"
+#include "db/migrator/session_setup.h"
+#include "db/migrator/sql_text.h"
 
 namespace parley::db {
 namespace {
@@ -18,22 +24,6 @@ namespace {
 constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
 constexpr absl::Duration kFirstRest = absl::Milliseconds(100);
 constexpr absl::Duration kLongestRest = absl::Seconds(10);
-
-// Lets the server notice within seconds that the migrator was killed, even in the middle of a long
-// statement; otherwise its lock would outlive it for as long as that runs. Servers before 14 do not
-// have the setting.
-constexpr absl::string_view kNoticeDeathSql =
-    "SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings"
-    " WHERE name = 'client_connection_check_interval'";
-
-std::int64_t MillisecondsOf(absl::Duration duration) {
-  return absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1)));
-}
-
-// A deadlock with a service's transaction is as much a matter of the moment as a lock.
-bool IsLockTrouble(absl::string_view sqlstate) {
-  return sqlstate == "55P03" || sqlstate == "40P01";
-}
 
 absl::Status EndedTransaction(const Migration& migration) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -45,20 +35,8 @@ absl::Status EndedTransaction(const Migration& migration) {
 
 }  // namespace
 
-std::string BeginSectionSql(absl::Duration lock_timeout) {
-  return absl::StrCat(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\n"
-      "SET LOCAL lock_timeout = ",
-      MillisecondsOf(lock_timeout),
-      ";\n"
-      "SET LOCAL statement_timeout = 0;\n"
-      "SET LOCAL idle_in_transaction_session_timeout = 0;\n"
-      "SET LOCAL client_encoding = 'UTF8';");
-}
-
-absl::string_view ResetSessionSql() {
-  // Not DISCARD ALL, which would give the lock back.
-  return "RESET SESSION AUTHORIZATION;\nRESET ROLE;\nRESET ALL;";
+bool IsLockTrouble(absl::string_view sqlstate) {
+  return sqlstate == "55P03" || sqlstate == "40P01";
 }
 
 std::string AdviceFor(absl::string_view sqlstate, Direction direction) {
@@ -74,31 +52,32 @@ std::string AdviceFor(absl::string_view sqlstate, Direction direction) {
   return absl::StrCat("Correct the cause and run ", command, " again.");
 }
 
-std::string PlaceOf(const Migration& migration, const Section& section, const Result& result) {
-  const char* field = PQresultErrorField(result.get(), PG_DIAG_STATEMENT_POSITION);
+std::string PlaceOf(const Migration& migration, const Section& section,
+                    const Connection::Outcome& outcome) {
+  const char* field = PQresultErrorField(outcome.result.get(), PG_DIAG_STATEMENT_POSITION);
   std::int32_t position = 0;
-  if (field == nullptr || !absl::SimpleAtoi(field, &position)) return migration.file_name;
+  if (field == nullptr || !absl::SimpleAtoi(field, &position)) {
+    const absl::StatusOr<std::vector<SqlStatement>> statements = SplitStatements(section.sql);
+    const auto index = static_cast<std::size_t>(outcome.statements_done);
+    if (!statements.ok() || index >= statements->size()) return migration.file_name;
+    const std::string before = section.sql.substr(0, (*statements)[index].offset);
+    position = static_cast<std::int32_t>(CountCodePoints(before).value_or(0)) + 1;
+  }
   const FilePosition found = LocateInFile(section, position);
   return absl::StrCat(migration.file_name, ":", found.line, ":", found.column);
 }
 
 absl::Status SectionRunner::Run(const Migration& migration, Direction direction) {
   PARLEY_RETURN_IF_ERROR(CheckMigrationLock(connection_));
-  PARLEY_RETURN_IF_ERROR(ResetSession());
-  watch_.Begin(connection_.BackendPid(), migration);
+  PARLEY_RETURN_IF_ERROR(PrepareSession(connection_));
   const absl::Time start = SteadyNow();
   const bool is_up = direction == Direction::kUp;
   const Attempt attempt{migration, direction, is_up ? migration.up : migration.down};
-  if (attempt.section.is_transactional) {
-    absl::Status status = RunWithRetries(attempt);
-    if (!status.ok()) LogFailure(attempt, status);
-    PARLEY_RETURN_IF_ERROR(status);
-  } else {
-    PARLEY_RETURN_IF_ERROR(RunOutsideTransaction(connection_, {.migration = migration,
-                                                               .direction = direction,
-                                                               .section = attempt.section,
-                                                               .report = report_,
-                                                               .look = [this] { watch_.Look(); }}));
+  absl::Status status = RunWithRetries(attempt);
+  ReportNotices(migration);
+  if (!status.ok()) {
+    if (attempt.section.is_transactional) LogFailure(attempt, status);
+    return status;
   }
   const absl::Duration took = SteadyNow() - start;
   report_({.event = is_up ? "applied" : "undone",
@@ -109,27 +88,27 @@ absl::Status SectionRunner::Run(const Migration& migration, Direction direction)
   return absl::OkStatus();
 }
 
-absl::Status SectionRunner::ResetSession() {
-  return connection_.Execute(absl::StrCat(ResetSessionSql(), "\n", kNoticeDeathSql));
-}
-
 // A database without a history is left without a trace. That the journal cannot be written is not
 // what the caller has to know about.
 void SectionRunner::LogFailure(const Attempt& attempt, const absl::Status& status) {
   if (connection_.IsLost()) return;
   const absl::StatusOr<History> history = ReadHistory(connection_);
   if (!history.ok() || !history->is_complete) return;
-  connection_.Run(FailedLogSql(attempt.migration, attempt.direction,
-                               connection_.QuoteLiteral(status.message())));
+  // What follows it may hold values of rows.
+  const absl::string_view first_line = status.message().substr(0, status.message().find('\n'));
+  connection_.Run(
+      FailedLogSql(attempt.migration, attempt.direction, connection_.QuoteLiteral(first_line)));
 }
 
 absl::Status SectionRunner::RunWithRetries(const Attempt& attempt) {
-  const absl::Time deadline = SteadyNow() + options_.lock_retry;
+  absl::Time deadline = absl::InfiniteFuture();
   absl::BitGen random;
   for (absl::Duration rest = kFirstRest;; rest = std::min(rest * 2, kLongestRest)) {
-    absl::Status status = TryInTransaction(attempt);
+    absl::Status status = Try(attempt);
+    if (ProblemOf(status) != Problem::kLocked) return status;
+    deadline = std::min(deadline, SteadyNow() + options_.lock_retry);
     const absl::Duration left = deadline - SteadyNow();
-    if (ProblemOf(status) != Problem::kLocked || left <= absl::ZeroDuration()) return status;
+    if (left <= absl::ZeroDuration()) return status;
     const absl::Duration pause = std::min(left, rest * absl::Uniform(random, 0.5, 1.0));
     report_({.event = "retrying",
              .text = absl::StrCat(attempt.migration.file_name, ": no lock within ",
@@ -140,9 +119,31 @@ absl::Status SectionRunner::RunWithRetries(const Attempt& attempt) {
   }
 }
 
+absl::Status SectionRunner::Try(const Attempt& attempt) {
+  watch_.Begin(connection_.BackendPid(), attempt.migration);
+  if (attempt.section.is_transactional) return TryInTransaction(attempt);
+  if (!has_history_) {
+    PARLEY_RETURN_IF_ERROR(connection_.Execute(BeginSectionSql(options_.lock_timeout)));
+    absl::Status made = EnsureHistory(attempt);
+    if (made.ok()) made = Commit(attempt);
+    if (!made.ok()) {
+      if (!connection_.IsLost()) connection_.Run("ROLLBACK");
+      return made;
+    }
+    has_history_ = true;
+  }
+  return RunOutsideTransaction(connection_, {.migration = attempt.migration,
+                                             .direction = attempt.direction,
+                                             .section = attempt.section,
+                                             .lock_timeout = options_.lock_timeout,
+                                             .report = report_,
+                                             .watch = watch_});
+}
+
 absl::Status SectionRunner::TryInTransaction(const Attempt& attempt) {
   PARLEY_RETURN_IF_ERROR(connection_.Execute(BeginSectionSql(options_.lock_timeout)));
   absl::Status status = RunInTransaction(attempt);
+  if (status.ok()) has_history_ = true;
   // After a lost connection the server does this by itself.
   if (!connection_.IsLost() && connection_.TransactionStatus() != PQTRANS_IDLE) {
     connection_.Run("ROLLBACK");
@@ -153,23 +154,51 @@ absl::Status SectionRunner::TryInTransaction(const Attempt& attempt) {
 absl::Status SectionRunner::RunInTransaction(const Attempt& attempt) {
   const Migration& migration = attempt.migration;
   // With the first file, so that a first file that fails leaves an empty database.
-  const Result history = connection_.Run(EnsureHistorySql());
-  if (!Succeeded(history)) return NothingKept(attempt, migration.file_name, history);
+  if (!has_history_) PARLEY_RETURN_IF_ERROR(EnsureHistory(attempt));
   PARLEY_ASSIGN_OR_RETURN(const std::string transaction, TransactionId());
-  // Two looks before a lock is given up.
-  const absl::Duration period = options_.lock_timeout > absl::ZeroDuration()
-                                    ? std::min(kLookEvery, options_.lock_timeout / 3)
-                                    : kLookEvery;
-  const Result result = connection_.RunWatched(
-      attempt.section.sql, std::max(period, absl::Milliseconds(20)), [this] { watch_.Look(); });
-  if (!Succeeded(result)) return SectionFailed(attempt, transaction, result);
+  const Connection::Outcome outcome = RunWatched(attempt.section.sql);
+  if (!Succeeded(outcome.result)) return SectionFailed(attempt, transaction, outcome);
   if (connection_.TransactionStatus() != PQTRANS_INTRANS) return EndedTransaction(migration);
   // COMMIT; BEGIN leaves us in a transaction, but in another one.
   PARLEY_ASSIGN_OR_RETURN(const std::string transaction_now, TransactionId());
   if (transaction_now != transaction) return EndedTransaction(migration);
-  PARLEY_RETURN_IF_ERROR(connection_.Execute(
-      attempt.direction == Direction::kUp ? RecordUpSql(migration) : RecordDownSql(migration)));
+  PARLEY_RETURN_IF_ERROR(Record(attempt));
   return Commit(attempt);
+}
+
+// Only where something is missing: its lock would keep out all who read the history, for as long as
+// the section takes.
+absl::Status SectionRunner::EnsureHistory(const Attempt& attempt) {
+  const Connection::Outcome outcome = RunWatched(EnsureHistorySql());
+  if (Succeeded(outcome.result)) return absl::OkStatus();
+  return NothingKept(attempt, "the history, public.schema_migrations", outcome.result);
+}
+
+// As whoever connected, whatever role the section has taken.
+absl::Status SectionRunner::Record(const Attempt& attempt) {
+  const std::string sql = attempt.direction == Direction::kUp ? RecordUpSql(attempt.migration)
+                                                              : RecordDownSql(attempt.migration);
+  const Result result =
+      connection_.Run(absl::StrCat("RESET SESSION AUTHORIZATION;\nRESET ROLE;\n", sql));
+  if (Succeeded(result)) return absl::OkStatus();
+  return NothingKept(attempt, "the history, public.schema_migrations", result);
+}
+
+Connection::Outcome SectionRunner::RunWatched(const std::string& sql) {
+  // Two looks before a lock is given up.
+  const absl::Duration period = options_.lock_timeout > absl::ZeroDuration()
+                                    ? std::min(kLookEvery, options_.lock_timeout / 3)
+                                    : kLookEvery;
+  return connection_.RunWatched(sql, std::max(period, absl::Milliseconds(20)),
+                                [this] { watch_.Look(); });
+}
+
+void SectionRunner::ReportNotices(const Migration& migration) {
+  for (const std::string& notice : connection_.TakeNotices()) {
+    report_({.event = "notice",
+             .text = absl::StrCat(migration.file_name, ": ", notice),
+             .migration = &migration});
+  }
 }
 
 absl::StatusOr<std::string> SectionRunner::TransactionId() {
@@ -189,7 +218,8 @@ absl::Status SectionRunner::Commit(const Attempt& attempt) {
 }
 
 absl::Status SectionRunner::SectionFailed(const Attempt& attempt, const std::string& transaction,
-                                          const Result& result) {
+                                          const Connection::Outcome& outcome) {
+  const Result& result = outcome.result;
   if (connection_.IsLost()) {
     return absl::UnavailableError(absl::StrCat(
         attempt.migration.file_name, ": the connection was lost; running `parley-migrate` again ",
@@ -200,10 +230,10 @@ absl::Status SectionRunner::SectionFailed(const Attempt& attempt, const std::str
   const bool is_outside = connection_.TransactionStatus() == PQTRANS_IDLE;
   if (!is_outside) connection_.Run("ROLLBACK");
   PARLEY_ASSIGN_OR_RETURN(
-      const Result outcome,
+      const Result fate,
       connection_.Query(absl::StrCat("SELECT pg_catalog.txid_status(", transaction, ")")));
-  const std::string place = PlaceOf(attempt.migration, attempt.section, result);
-  if (!is_outside && FieldOf(outcome, 0, 0) == "aborted") {
+  const std::string place = PlaceOf(attempt.migration, attempt.section, outcome);
+  if (!is_outside && FieldOf(fate, 0, 0) == "aborted") {
     return NothingKept(attempt, place, result);
   }
   return absl::FailedPreconditionError(absl::StrCat(place, ": ", ErrorTextOf(result), "\n",

@@ -27,25 +27,20 @@ struct RunOptions {
   absl::Duration lock_retry = absl::Minutes(10);
 };
 
-// The settings a section begins with. They are local to the transaction: what the role or the
-// database has configured may not end a long file, and says nothing about the encoding of ours.
-std::string BeginSectionSql(absl::Duration lock_timeout);
-
-// A file's SET may not reach the next one.
-absl::string_view ResetSessionSql();
-
 // Works on a connection that has the migration lock. One thread.
 class SectionRunner {
  public:
   struct Params {
     Dsn dsn;  // for a second connection, which sees who keeps the first waiting
     RunOptions options;
+    bool has_history = false;  // History::is_complete
     const ReportProgress& report;
   };
   // The connection and the report must outlive it.
   SectionRunner(Connection& connection, Params params)
       : connection_(connection),
         options_(params.options),
+        has_history_(params.has_history),
         report_(params.report),
         watch_(std::move(params.dsn), params.report) {}
 
@@ -63,25 +58,36 @@ class SectionRunner {
     Direction direction = Direction::kUp;
     const Section& section;
   };
-  absl::Status ResetSession();
   absl::Status RunWithRetries(const Attempt& attempt);
+  absl::Status Try(const Attempt& attempt);
+  absl::Status EnsureHistory(const Attempt& attempt);
+  absl::Status Record(const Attempt& attempt);
+  Connection::Outcome RunWatched(const std::string& sql);
+  void ReportNotices(const Migration& migration);
   absl::Status TryInTransaction(const Attempt& attempt);
   absl::Status RunInTransaction(const Attempt& attempt);
   absl::StatusOr<std::string> TransactionId();
   absl::Status Commit(const Attempt& attempt);
   absl::Status SectionFailed(const Attempt& attempt, const std::string& transaction,
-                             const Result& result);
+                             const Connection::Outcome& outcome);
   absl::Status NothingKept(const Attempt& attempt, const std::string& place, const Result& result);
   void LogFailure(const Attempt& attempt, const absl::Status& status);
 
   Connection& connection_;
   const RunOptions options_;
+  bool has_history_;
   const ReportProgress& report_;
   StatementWatch watch_;
 };
 
-// "file.sql:12:3" if the server says where in the text the error is; it does for some only.
-std::string PlaceOf(const Migration& migration, const Section& section, const Result& result);
+// "file.sql:12:3": where the server says that the error is, or the beginning of the statement that
+// failed, for it says so of some errors only.
+std::string PlaceOf(const Migration& migration, const Section& section,
+                    const Connection::Outcome& outcome);
+
+// Whether the error is another session's lock, or a deadlock, which is as much a matter of the
+// moment.
+bool IsLockTrouble(absl::string_view sqlstate);
 
 // What to do about an error of this SQLSTATE.
 std::string AdviceFor(absl::string_view sqlstate, Direction direction);

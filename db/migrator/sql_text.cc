@@ -150,16 +150,14 @@ class Scanner {
     const bool has_escapes = sql_[at_] == 'e' || sql_[at_] == 'E';
     at_ = sql_.find(quote, at_) + 1;
     while (at_ < sql_.size()) {
-      if (has_escapes && sql_[at_] == '\\') {
+      const bool is_escape = has_escapes && sql_[at_] == '\\';
+      const bool is_quote = sql_[at_] == quote;
+      if (is_escape || (is_quote && Peek(1) == quote)) {
         at_ += 2;
-      } else if (sql_[at_] != quote) {
-        ++at_;
-      } else if (Peek(1) == quote) {
-        at_ += 2;
-      } else {
-        ++at_;
-        return absl::OkStatus();
+        continue;
       }
+      ++at_;
+      if (is_quote) return absl::OkStatus();
     }
     at_ = sql_.size();
     return Unfinished(start, quote == '"' ? "a name" : "a string");
@@ -181,6 +179,8 @@ class Nesting {
       const bool begins =
           tokens.size() >= 2 && Is(last, "ATOMIC") && Is(tokens[tokens.size() - 2], "BEGIN");
       if (begins) blocks_ = 1;
+    } else if (tokens.size() >= 2 && Is(tokens[tokens.size() - 2], ".")) {
+      // A column may have the name.
     } else if (Is(last, "CASE")) {
       ++blocks_;
     } else if (Is(last, "END")) {

@@ -13,16 +13,17 @@ constexpr absl::Duration kReportEvery = absl::Seconds(10);
 std::string BlockersSql(int backend_pid) {
   return absl::StrCat(
       "SELECT coalesce((SELECT string_agg(DISTINCT l.relation::regclass::text, ', ')"
+      "                 || ' is locked by '"
       "                 FROM pg_catalog.pg_locks l"
       "                 WHERE l.pid = ",
       backend_pid,
-      "                 AND NOT l.granted AND l.relation IS NOT NULL), 'a transaction'),"
+      "                 AND NOT l.granted AND l.relation IS NOT NULL), 'for the transaction of '),"
       "  string_agg('pid ' || a.pid"
       "    || ' (' || coalesce(nullif(a.application_name, ''), 'unnamed')"
       "    || coalesce(', ' || a.state, '')"
       "    || coalesce(', its transaction began ' ||"
       "         extract(epoch FROM clock_timestamp() - a.xact_start)::bigint || ' s ago', '')"
-      "    || ')', ', ' ORDER BY a.pid)"
+      "    || ')', ', ' ORDER BY a.pid), string_agg(a.pid::text, ',' ORDER BY a.pid)"
       " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(",
       backend_pid,
       ")) b (pid) JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid"
@@ -45,6 +46,7 @@ void StatementWatch::Begin(int backend_pid, const Migration& migration) {
   migration_ = &migration;
   began_ = reported_ = SteadyNow();
   blockers_.clear();
+  reported_pids_.clear();
 }
 
 void StatementWatch::Look() {
@@ -52,6 +54,8 @@ void StatementWatch::Look() {
     absl::StatusOr<Connection> opened = Connection::Open(dsn_);
     if (!opened.ok()) return;
     connection_.emplace(*std::move(opened));
+    // A file may have locked what these queries read.
+    connection_->Run("SET statement_timeout = '2s'");
   }
   ReportBlockers(*connection_);
   if (SteadyNow() - reported_ >= kReportEvery) ReportRunning(*connection_);
@@ -60,11 +64,12 @@ void StatementWatch::Look() {
 void StatementWatch::ReportBlockers(Connection& connection) {
   const absl::StatusOr<Result> row = connection.Query(BlockersSql(backend_pid_));
   if (!row.ok() || PQntuples(row->get()) == 0) return;
-  const std::string seen = absl::StrCat(FieldOf(*row, 0, 0), " is locked by ", FieldOf(*row, 0, 1));
-  if (blockers_.empty()) {
-    report_({.event = "waiting", .text = absl::StrCat("waiting: ", seen), .migration = migration_});
-  }
-  blockers_ = seen;
+  blockers_ = absl::StrCat(FieldOf(*row, 0, 0), FieldOf(*row, 0, 1));
+  const std::string pids(FieldOf(*row, 0, 2));
+  if (pids == reported_pids_) return;
+  reported_pids_ = pids;
+  report_(
+      {.event = "waiting", .text = absl::StrCat("waiting: ", blockers_), .migration = migration_});
 }
 
 void StatementWatch::ReportRunning(Connection& connection) {

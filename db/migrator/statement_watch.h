@@ -42,6 +42,7 @@ class StatementWatch {
   absl::Time began_;
   absl::Time reported_;
   std::string blockers_;
+  std::string reported_pids_;
 };
 
 }  // namespace parley::db

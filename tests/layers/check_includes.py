@@ -48,7 +48,7 @@ ROOMS = {
     "db/adopt": ({"base", "db/core", "db/migrator"}, {"libpq", "system"}),
     "db/migrator cli": (
         {"base", "db/adopt", "db/core", "db/migrator"},
-        {"libpq", "cli11", "json"},
+        {"libpq", "cli11", "json", "system"},
     ),
     "services/runtime": (
         {"base"},

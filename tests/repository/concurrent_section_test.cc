@@ -180,6 +180,101 @@ TEST_F(ConcurrentSectionTest, WaitsForOldTransactionsAndSaysWhose) {
   EXPECT_EQ(IsValid(), "t");
 }
 
+TEST_F(ConcurrentSectionTest, DropThatFailsHalfWayIsTakenUp) {
+  ASSERT_THAT(Up(index_), IsOk());
+  SqlConnection other(database_.dsn());
+  other.Run("BEGIN; SELECT FROM t");
+  options_.report = [&](const Progress& progress) {
+    if (progress.event != "waiting") return;
+    database_.Sql(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX%'");
+  };
+  const absl::Status status = MigrateDown(database_.dsn(), index_, Goal(), options_);
+  EXPECT_EQ(ProblemOf(status), Problem::kDirty);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("57014"));
+  other.Run("COMMIT");
+  ASSERT_THAT(MigrateDown(database_.dsn(), index_, Goal(), options_), IsOk());
+  EXPECT_EQ(IsValid(), "");
+  EXPECT_EQ(Running(), "0");
+}
+
+TEST_F(ConcurrentSectionTest, AnIndexNeedsAName) {
+  const MigrationSet set = SetOf("CREATE INDEX CONCURRENTLY ON t (n);", "");
+  const absl::Status status = Up(set);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("20260102000000_index.sql:2: an index"));
+  EXPECT_EQ(Running(), "0");
+}
+
+TEST_F(ConcurrentSectionTest, OtherStatementsKeepNobodyWaitingForLong) {
+  const MigrationSet set = SetOf("ALTER TABLE t ADD m int;", "");
+  ASSERT_THAT(Up(set, {.version = kTable, .steps = {}}), IsOk());
+  SqlConnection other(database_.dsn());
+  other.Run("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE");
+  options_.run = {.lock_timeout = absl::Milliseconds(100), .lock_retry = absl::Milliseconds(500)};
+  EXPECT_EQ(ProblemOf(Up(set)), Problem::kLocked);
+  EXPECT_THAT(events_, Contains("retrying"));
+  EXPECT_EQ(Running(), "0");
+  other.Run("COMMIT");
+  EXPECT_THAT(Up(set), IsOk());
+}
+
+TEST_F(ConcurrentSectionTest, FailureThatMayHaveDoneAPartSaysSo) {
+  const MigrationSet set =
+      SetOf("DO $$ BEGIN INSERT INTO t VALUES (1); COMMIT; PERFORM 1 / 0; END $$;", "");
+  const absl::Status status = Up(set);
+  EXPECT_EQ(ProblemOf(status), Problem::kDirty);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("22012"), HasSubstr("It may have done a part")));
+  EXPECT_EQ(ProblemOf(Up(set)), Problem::kDirty);
+  EXPECT_EQ(database_.Sql("SELECT count(*) FROM t"), "1");
+}
+
+TEST_F(ConcurrentSectionTest, TimeoutsOfTheRoleEndNothing) {
+  ASSERT_THAT(Up(index_, {.version = kTable, .steps = {}}), IsOk());
+  MakeInvalid();
+  const std::string alter = absl::StrCat("ALTER DATABASE ", database_.name(), " SET ");
+  database_.Sql(absl::StrCat(alter, "statement_timeout = 50;", alter, "lock_timeout = 50;", alter,
+                             "default_transaction_read_only = on"));
+  SqlConnection other(database_.dsn().With("options", "-c default_transaction_read_only=off"));
+  other.Run("BEGIN; INSERT INTO t VALUES (1)");
+  int waits = 0;
+  options_.report = [&](const Progress& progress) {
+    if (progress.event != "waiting" || ++waits > 1) return;
+    absl::SleepFor(absl::Milliseconds(200));
+    other.Run("COMMIT");
+  };
+  ASSERT_THAT(Up(index_), IsOk());
+  EXPECT_EQ(IsValid(), "t");
+}
+
+TEST_F(ConcurrentSectionTest, InterruptedFileComesBeforeAnOlderOne) {
+  ASSERT_THAT(Up(index_, {.version = kTable, .steps = {}}), IsOk());
+  PretendInterrupted("up");
+  MakeInvalid();
+  std::vector<MigrationFile> files = {
+      {"20260101120000_late.sql", "-- migrate:up\nCREATE TABLE late ();\n-- migrate:down\n"}};
+  for (const Migration& migration : index_.migrations()) {
+    files.push_back(
+        {migration.file_name,
+         absl::StrCat("-- migrate:up", migration.up.is_transactional ? "" : " transaction:false",
+                      "\n", migration.up.sql, "-- migrate:down",
+                      migration.down.is_transactional ? "" : " transaction:false", "\n",
+                      migration.down.sql)});
+  }
+  ASSERT_THAT(Up(MigrationSet::FromFiles(files).value()), IsOk());
+  EXPECT_EQ(IsValid(), "t");
+  EXPECT_TRUE(database_.HasTable("late"));
+}
+
+TEST_F(ConcurrentSectionTest, StampClosesWhatWasInterrupted) {
+  ASSERT_THAT(Up(index_, {.version = kTable, .steps = {}}), IsOk());
+  PretendInterrupted("up");
+  ASSERT_THAT(Stamp(database_.dsn(), index_, kIndex, options_), IsOk());
+  EXPECT_EQ(Running(), "0");
+  EXPECT_THAT(Up(index_), IsOk());
+}
+
 TEST_F(ConcurrentSectionTest, OfOtherStatementsSomebodyHasToSayWhatBecame) {
   database_.Sql("CREATE TYPE mood AS ENUM ('good')");
   const MigrationSet set = SetOf("ALTER TYPE mood ADD VALUE 'bad';", "");

@@ -139,6 +139,25 @@ TEST_F(MigratorMovesTest, ChangedFilesAreRefusedUntilTheyAreAccepted) {
   EXPECT_TRUE(database_.HasTable("c"));
 }
 
+TEST_F(MigratorMovesTest, ChangedFilesUndoNothing) {
+  ASSERT_THAT(Up(), IsOk());
+  files_[2].text = "-- migrate:up\nCREATE TABLE c ();\n-- migrate:down\nSELECT 1;\n";
+  const absl::Status status = Down();
+  EXPECT_EQ(ProblemOf(status), Problem::kMismatch);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("was changed since it was applied"));
+  EXPECT_TRUE(database_.HasTable("c"));
+}
+
+TEST_F(MigratorMovesTest, TablesOfTheOriginalAreNotOverrun) {
+  database_.Sql(
+      "CREATE TABLE users (); CREATE TABLE chats (); CREATE TABLE chat_user ();"
+      "CREATE TABLE messages ()");
+  const absl::Status status = Up();
+  EXPECT_EQ(ProblemOf(status), Problem::kMismatch);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("`parley-migrate adopt --check`"));
+  EXPECT_EQ(database_.Versions(), "none");
+}
+
 TEST_F(MigratorMovesTest, WhatEditorsAndGitChangeIsNoChange) {
   ASSERT_THAT(Up(), IsOk());
   for (MigrationFile& file : files_) {

@@ -144,7 +144,7 @@ TEST_F(VerifyTest, ScratchDatabaseGoesWhenAMigrationFailsThere) {
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr(absl::StrCat("on the scratch database ", scratch_)),
-                    HasSubstr("20260101000000_step.sql: relation \"was_there\" does not exist")));
+                    HasSubstr("20260101000000_step.sql:2:1: relation \"was_there\" does not exist")));
   EXPECT_NE(scratch_, "");
   EXPECT_FALSE(HasDatabase(scratch_));
 }

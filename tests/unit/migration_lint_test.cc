@@ -177,11 +177,11 @@ std::vector<Case> TransactionCases() {
        BareFileOf("DROP INDEX CONCURRENTLY i;")},
       {"needless-no-transaction", BareFileOf("CREATE TABLE new (a bigint);"),
        BareFileOf("CALL fill_in_batches();")},
-      {"transaction-control", FileOf("BEGIN;"),
+      {"transaction-control", FileOf("SAVEPOINT a;"),
        FileOf("-- +goose StatementBegin\n" + body +
               "BEGIN\n  COMMIT;\nEND $$;\n"
               "-- +goose StatementEnd")},
-      {"transaction-control", FileOf("SELECT 1;\nROLLBACK;"), FileOf("SELECT 'ROLLBACK';")},
+      {"transaction-control", FileOf("SELECT 1;\nROLLBACK TO a;"), FileOf("SELECT 'ROLLBACK';")},
       {"session-setting", FileOf("SET search_path = s;"), FileOf("SET LOCAL search_path = s;")},
       {"session-setting", FileOf("SELECT pg_catalog.set_config('search_path', '', false);"),
        FileOf("SELECT pg_catalog.set_config('search_path', '', true);")},
@@ -251,7 +251,7 @@ std::vector<Case> FileCases() {
       {"goose-markers", FileOf("-- +goose StatementEnd\nSELECT 1;"),
        FileOf("-- +goose StatementBegin\nSELECT 1;\n-- +goose StatementEnd")},
       {"goose-markers", FileOf("-- +goose ENVSUB ON\nSELECT 1;"), FileOf("-- goose\nSELECT 1;")},
-      {"parley-comment", FileOf("-- parley:phase expand\nSELECT 1;"), good},
+      {"file-form", FileOf("-- parley:phase expand\nSELECT 1;"), good},
       {"parley-comment", FileOf("-- parley:alow lock-table because it may be\nSELECT 1;"),
        FileOf("-- parley allows this\nSELECT 1;")},
       {"parley-comment", FileOf("-- parley:allow no-such-rule because of this\nSELECT 1;"), good},
@@ -292,10 +292,11 @@ TEST(LintTest, KnowsAllWordsForOneThing) {
        {"VIEW", "SEQUENCE", "TYPE", "FUNCTION", "SCHEMA"},
        "x RENAME TO y"},
       {"", "ALTER", {"INDEX", "ROLE"}, "x RENAME TO y"},
-      {"transaction-control",
+      {"transaction-control", "", {"SAVEPOINT a", "RELEASE a", "ROLLBACK TO a"}, ""},
+      {"file-form",
        "",
-       {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT a", "RELEASE a",
-        "START TRANSACTION", "PREPARE TRANSACTION 'a'"},
+       {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "START TRANSACTION",
+        "PREPARE TRANSACTION 'a'"},
        ""},
       {"session-setting",
        "",
@@ -439,7 +440,7 @@ TEST(LintTest, OnlyTheFormOfTheWayBackIsJudged) {
       "-- parley:phase expand\n-- migrate:up\n-- +goose Up\nSELECT 1;\n"
       "-- migrate:down\n-- +goose Down\n";
   EXPECT_EQ(RulesIn(head + "DROP TABLE t;\nCREATE INDEX i ON t (a);\n"), "");
-  EXPECT_EQ(RulesIn(head + "COMMIT;\nVACUUM t;\nSELECT 1\n"),
+  EXPECT_EQ(RulesIn(head + "SAVEPOINT a;\nVACUUM t;\nSELECT 1\n"),
             "transaction-control cannot-run-in-transaction goose-statement");
 }
 

@@ -68,6 +68,14 @@ TEST(ParseMigrationTest, IgnoresByteOrderMarkAndCarriageReturns) {
   EXPECT_EQ(migration->up.sql, "SELECT 1;\n");
 }
 
+TEST(ParseMigrationTest, TakesWhatOnlyLooksLikeTheEndOfATransaction) {
+  EXPECT_EQ(ErrorOf(kName,
+                    "-- migrate:up\nSAVEPOINT a; ROLLBACK TO a; PREPARE commit AS SELECT 1;"
+                    " CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END;"
+                    " DO $$ BEGIN END $$;\n-- migrate:down\n"),
+            "none");
+}
+
 TEST(ParseMigrationTest, RefusesBadNames) {
   for (const char* name : {
            "foundation.sql",                    // no version
@@ -108,6 +116,13 @@ TEST(ParseMigrationTest, RefusesBadSectionsAndNamesTheLine) {
       {"-- migrate:up transaction:false\nSELECT 1;\n\nSELECT 2;\n-- migrate:down\n",
        ":4: a second statement"},
       {"-- migrate:up\nSELECT 1;\nSELECT 'a;\n-- migrate:down\n", ":3:8: a string that does not"},
+      {"-- migrate:up\nSELECT 1;\nSELECT 2; commit;\n-- migrate:down\n",
+       ":3: COMMIT: the file runs in"},
+      {"-- migrate:up\nSELECT 1;\n-- migrate:down\n\nBEGIN;\n", ":5: BEGIN: the file runs in"},
+      {"-- migrate:up\nROLLBACK;\n-- migrate:down\n", ":2: ROLLBACK: "},
+      {"-- migrate:up\nPREPARE TRANSACTION 'x';\n-- migrate:down\n", ":2: PREPARE: "},
+      {"-- migrate:up\n-- parley:phase expand\nSELECT 1;\n-- migrate:down\n",
+       ":2: \"-- parley:phase\" stands"},
       {"-- parley:phase shrink\n", ":1: \"-- parley:phase shrink\" is not known"},
       {"-- parley:phase expand\n-- parley:phase expand\n", ":2: a second"},
       {"-- migrate:up\nSELECT '\xFF';\n-- migrate:down\n", ":2: the line is not UTF-8"},

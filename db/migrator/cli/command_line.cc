@@ -2,14 +2,14 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "db/migrator/problem.h"
+#include "db/migrator/read_file.h"
 #include "db/migrator/sum_file.h"
 
 namespace parley::db {
@@ -102,9 +102,9 @@ absl::StatusOr<MigrationSet> CommandLine::LoadSet() const {
   if (directory_.empty()) return MigrationSet::Embedded();
   PARLEY_ASSIGN_OR_RETURN(MigrationSet set, MigrationSet::FromDirectory(directory_));
   const std::filesystem::path path = std::filesystem::path(directory_) / kSumFileName;
-  std::ifstream stream(path, std::ios::binary);
-  if (stream) {
-    const std::string sum(std::istreambuf_iterator<char>(stream), {});
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    PARLEY_ASSIGN_OR_RETURN(const std::string sum, ReadFile(path));
     PARLEY_RETURN_IF_ERROR(CheckSum(set, sum));
   }
   return set;

@@ -1,7 +1,6 @@
 // sql, sum: what needs the files only.
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "base/status_macros.h"
 #include "db/migrator/cli/commands.h"
 #include "db/migrator/problem.h"
+#include "db/migrator/read_file.h"
 #include "db/migrator/script.h"
 #include "db/migrator/sum_file.h"
 
@@ -36,9 +36,10 @@ absl::Status RunSum(const CommandLine& line, bool checks) {
   PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, MigrationSet::FromDirectory(line.directory()));
   const std::filesystem::path path = std::filesystem::path(line.directory()) / kSumFileName;
   if (checks) {
-    std::ifstream stream(path, std::ios::binary);
-    const std::string sum(std::istreambuf_iterator<char>(stream), {});
-    return CheckSum(set, sum);
+    PARLEY_ASSIGN_OR_RETURN(const std::string sum, ReadFile(path));
+    PARLEY_RETURN_IF_ERROR(CheckSum(set, sum));
+    line.Print("SUM is right", {{"event", "right"}});
+    return absl::OkStatus();
   }
   std::ofstream stream(path, std::ios::binary | std::ios::trunc);
   stream << SumOf(set);

@@ -1,5 +1,8 @@
 // parley-migrate: the schema's command line. The exit codes are the values of Problem (problem.h).
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 #include "absl/status/status.h"
 #include "db/migrator/cli/command_line.h"
@@ -9,7 +12,18 @@
 namespace parley::db {
 namespace {
 
+// Ends at once: the server rolls back what runs, and what is outside a transaction is in the
+// journal. As the first process of a container the default would be to ignore the signal.
+extern "C" void EndOnSignal(int number) {
+  constexpr char kText[] =
+      "parley-migrate: ended by a signal; the server undoes what was not finished, "
+      "`parley-migrate status` tells\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  _exit(128 + number);
+}
+
 int Main(int argc, char** argv) {
+  for (const int number : {SIGINT, SIGTERM}) std::signal(number, &EndOnSignal);
   CommandLine line;
   CLI::App app("Brings the database's schema up to date.", "parley-migrate");
   app.footer(

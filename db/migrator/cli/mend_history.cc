@@ -38,8 +38,10 @@ void AddRepair(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand(
       "repair", "accept applied files as they are now; say what became of an interrupted one");
   const auto params = std::make_shared<RepairParams>();
-  command->add_option("--done", params->done, "this version's statement took effect");
-  command->add_option("--undone", params->undone, "this version's statement did not take effect");
+  CLI::Option* done =
+      command->add_option("--done", params->done, "this version's statement took effect");
+  command->add_option("--undone", params->undone, "this version's statement did not take effect")
+      ->excludes(done);
   command->callback(
       [&line, params] { line.run = [&line, params] { return RunRepair(line, *params); }; });
 }

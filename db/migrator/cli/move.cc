@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "db/migrator/cli/commands.h"
 #include "db/migrator/connection.h"
+#include "db/migrator/other_history.h"
 #include "db/migrator/sql_text.h"
 
 namespace parley::db {
@@ -16,8 +17,11 @@ struct MoveFlags {
   bool is_down = false;
 };
 
+// "none" is the ground, as of `stamp`.
 void AddGoal(CLI::App& command, Goal& goal) {
-  CLI::Option* to = command.add_option("--to", goal.version, "the version to go to");
+  CLI::Option* to = command.add_option_function<std::string>(
+      "--to", [&goal](const std::string& given) { goal.version = given == "none" ? "" : given; },
+      "the version to go to; none: all the way down");
   command.add_option("--steps", goal.steps, "how many files")
       ->check(CLI::PositiveNumber)
       ->excludes(to);
@@ -60,6 +64,7 @@ absl::Status RunPlan(const CommandLine& line, const MoveFlags& flags) {
   PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, line.LoadSet());
   PARLEY_ASSIGN_OR_RETURN(Connection connection, OpenForMigration(dsn));
   PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
+  if (!history.has_table) PARLEY_RETURN_IF_ERROR(CheckNoOtherHistory(connection));
   MigrateOptions options;
   options.allows_out_of_order = flags.allows_out_of_order;
   PARLEY_ASSIGN_OR_RETURN(const auto plan, flags.is_down

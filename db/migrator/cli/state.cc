@@ -1,6 +1,8 @@
 // status, history, version: where the database is.
+#include <cstdint>
 #include <memory>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "db/migrator/cli/commands.h"
@@ -12,11 +14,16 @@
 namespace parley::db {
 namespace {
 
-absl::StatusOr<SchemaState> ReadState(const CommandLine& line, const MigrationSet& set) {
+struct Seen {
+  SchemaState state;
+  bool is_journal_hidden = false;
+};
+
+absl::StatusOr<Seen> ReadState(const CommandLine& line, const MigrationSet& set) {
   PARLEY_ASSIGN_OR_RETURN(const Dsn dsn, line.GetDsn());
   PARLEY_ASSIGN_OR_RETURN(Connection connection, OpenForMigration(dsn));
   PARLEY_ASSIGN_OR_RETURN(const History history, ReadHistory(connection));
-  return CompareSchema(set, history);
+  return Seen{CompareSchema(set, history), history.is_journal_hidden};
 }
 
 // The gravest first: each makes what follows it doubtful.
@@ -36,7 +43,8 @@ absl::Status Judge(const SchemaState& state) {
 
 absl::Status RunStatus(const CommandLine& line, bool checks) {
   PARLEY_ASSIGN_OR_RETURN(const MigrationSet set, line.LoadSet());
-  PARLEY_ASSIGN_OR_RETURN(const SchemaState state, ReadState(line, set));
+  PARLEY_ASSIGN_OR_RETURN(const Seen seen, ReadState(line, set));
+  const SchemaState& state = seen.state;
   const auto print = [&line](absl::string_view kind, const Migration& migration) {
     line.Print(absl::StrCat(kind, std::string(13 - kind.size(), ' '), migration.file_name),
                EventJson(kind, migration));
@@ -55,7 +63,14 @@ absl::Status RunStatus(const CommandLine& line, bool checks) {
   for (const Interrupted& interrupted : state.interrupted) {
     print_version("interrupted", interrupted.version);
   }
-  return checks ? Judge(state) : absl::OkStatus();
+  if (!checks) return absl::OkStatus();
+  if (seen.is_journal_hidden) {
+    return absl::PermissionDeniedError(
+        "this role may not read public.schema_migration_log, and cannot tell whether a migration "
+        "was "
+        "interrupted. Grant it SELECT.");
+  }
+  return Judge(state);
 }
 
 absl::Status RunVersion(const CommandLine& line) {
@@ -67,7 +82,10 @@ absl::Status RunVersion(const CommandLine& line) {
   const std::string& known = set.migrations().back().version;
   line.Print(absl::StrCat("database  ", database, "\n",
                           line.directory().empty() ? "built in  " : "directory ", known),
-             {{"event", "version"}, {"database", database}, {"known", known}});
+             {{"event", "version"},
+              {"database", history.applied.empty() ? nlohmann::ordered_json()
+                                                   : nlohmann::ordered_json(database)},
+              {"known", known}});
   return absl::OkStatus();
 }
 
@@ -93,6 +111,9 @@ absl::Status RunHistory(const CommandLine& line) {
     const auto field = [&](int column) { return std::string(FieldOf(rows, row, column)); };
     const std::string took = field(4).empty() ? "" : absl::StrCat(" in ", field(4), " ms");
     const std::string error = field(6).empty() ? "" : absl::StrCat(": ", field(6));
+    std::int64_t number = 0;
+    const bool is_over = absl::SimpleAtoi(field(4), &number);
+    const nlohmann::ordered_json milliseconds = is_over ? nlohmann::ordered_json(number) : nullptr;
     line.Print(absl::StrCat(field(0), "  ", field(1), "  ", field(2), " ", field(3), took, " by ",
                             field(5), error),
                {{"event", "attempt"},
@@ -100,7 +121,7 @@ absl::Status RunHistory(const CommandLine& line) {
                 {"version", field(1)},
                 {"action", field(2)},
                 {"outcome", field(3)},
-                {"milliseconds", field(4)},
+                {"milliseconds", milliseconds},
                 {"role", field(5)},
                 {"error", field(6)}});
   }
