@@ -142,9 +142,10 @@ TEST_F(VerifyTest, ScratchDatabaseGoesWhenAMigrationFailsThere) {
   ASSERT_THAT(MigrateUp(database_.dsn(), set, Goal(), {}), IsOk());
   const absl::Status status = Failure(set, Noting());
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr(absl::StrCat("on the scratch database ", scratch_)),
-                    HasSubstr("20260101000000_step.sql:2:1: relation \"was_there\" does not exist")));
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr(absl::StrCat("on the scratch database ", scratch_)),
+            HasSubstr("20260101000000_step.sql:2:1: relation \"was_there\" does not exist")));
   EXPECT_NE(scratch_, "");
   EXPECT_FALSE(HasDatabase(scratch_));
 }
