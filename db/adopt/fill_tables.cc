@@ -14,6 +14,8 @@ namespace parley::adopt {
 namespace {
 
 using db::Connection;
+using db::FieldOf;
+using db::Result;
 
 // Big ones; what a row of theirs refers to is checked once, at the end.
 constexpr const char* kBulkTables[] = {"messages", "chat_user"};
@@ -73,27 +75,31 @@ std::string PasswordsSql(LegacyPasswords passwords) {
       " FROM original.users WHERE password IS NOT NULL");
 }
 
-// Beyond all ids that were given out, whether their rows are still there or not. The old sequence
-// is the one that the column owns or that its default names.
-constexpr absl::string_view kSetSequenceSql =
-    "SELECT setval('public.{new}', greatest(last, 1), last > 0) FROM ("
-    "  SELECT greatest((SELECT max(id) FROM original.{table}), max(pg_sequence_last_value(s.oid)), "
-    "0)"
-    "         AS last"
-    "  FROM pg_catalog.pg_class s"
-    "  WHERE s.relkind = 'S' AND s.oid IN ("
-    "    SELECT objid FROM pg_catalog.pg_depend"
-    "    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass"
-    "      AND refobjid = 'original.{table}'::regclass AND deptype IN ('a', 'i')"
-    "    UNION ALL"
-    "    SELECT d.refobjid FROM pg_catalog.pg_depend d"
-    "    JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid"
-    "    WHERE f.adrelid = 'original.{table}'::regclass AND d.refclassid = 'pg_class'::regclass)"
-    ") AS ids";
+// The sequences that a table owns or that its defaults name, quoted.
+constexpr absl::string_view kOldSequencesSql =
+    "SELECT s.oid::regclass FROM pg_catalog.pg_class s"
+    " WHERE s.relkind = 'S' AND s.oid IN ("
+    "   SELECT objid FROM pg_catalog.pg_depend"
+    "   WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass"
+    "     AND refobjid = 'original.{table}'::regclass AND deptype IN ('a', 'i')"
+    "   UNION ALL"
+    "   SELECT d.refobjid FROM pg_catalog.pg_depend d"
+    "   JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid"
+    "   WHERE f.adrelid = 'original.{table}'::regclass AND d.refclassid = 'pg_class'::regclass)";
 
+// Beyond all ids that were given out, whether their rows are still there or not, and not before
+// the one that an old sequence would give next.
 absl::Status SetSequence(Connection& connection, absl::string_view table, absl::string_view name) {
-  return connection.Execute(
-      absl::StrReplaceAll(kSetSequenceSql, {{"{table}", table}, {"{new}", name}}));
+  PARLEY_ASSIGN_OR_RETURN(const Result sequences, connection.Query(absl::StrReplaceAll(
+                                                      kOldSequencesSql, {{"{table}", table}})));
+  std::string next =
+      absl::StrCat("SELECT coalesce(max(id)::bigint, 0) + 1 AS next FROM original.", table);
+  for (int row = 0; row < PQntuples(sequences.get()); ++row) {
+    absl::StrAppend(&next, " UNION ALL SELECT last_value + is_called::integer FROM ",
+                    FieldOf(sequences, row, 0));
+  }
+  return connection.Execute(absl::StrCat("SELECT pg_catalog.setval('public.", name,
+                                         "', max(next), false) FROM (", next, ") AS ids"));
 }
 
 }  // namespace

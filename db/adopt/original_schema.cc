@@ -72,6 +72,16 @@ constexpr absl::string_view kNoKeySql =
     "                   AND i.indisunique AND i.indisvalid AND i.indpred IS NULL"
     "                   AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)";
 
+// A table that others inherit from yields their rows as its own.
+constexpr absl::string_view kHeirsSql =
+    "SELECT inhrelid::regclass || ' inherits from ' || inhparent::regclass"
+    " FROM pg_catalog.pg_inherits WHERE inhparent = ANY ({tables}) ORDER BY 1";
+
+// Tables of which policies keep rows from this role, be it the owner.
+constexpr absl::string_view kHidingTablesSql =
+    "SELECT oid::regclass FROM pg_catalog.pg_class"
+    " WHERE oid = ANY ({tables}) AND pg_catalog.row_security_active(oid) ORDER BY 1";
+
 constexpr absl::string_view kLooseSequencesSql =
     "SELECT DISTINCT s.oid::regclass::text FROM pg_catalog.pg_depend d"
     " JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid"
@@ -242,7 +252,10 @@ absl::StatusOr<OriginalSchema> ReadOriginalSchema(Connection& connection) {
     schema.differences.push_back(absl::StrCat(table, ".id has no unique key"));
   }
   if (!schema.differences.empty()) return schema;
+  PARLEY_ASSIGN_OR_RETURN(schema.differences, QueryTexts(connection, kHeirsSql));
+  if (!schema.differences.empty()) return schema;
   PARLEY_ASSIGN_OR_RETURN(schema.missing_rights, QueryTexts(connection, kMissingRightsSql));
+  PARLEY_ASSIGN_OR_RETURN(schema.hiding_tables, QueryTexts(connection, kHidingTablesSql));
   for (const auto& [name, column] : columns) schema.extra_columns.push_back(name);
   PARLEY_ASSIGN_OR_RETURN(schema.chat_type, ReadEnum(connection, chat_type));
   PARLEY_ASSIGN_OR_RETURN(schema.user_status, ReadEnum(connection, user_status));

@@ -22,6 +22,8 @@ struct OriginalSchema {
   std::vector<std::string> differences;
   // "to own table users": what the role that asks may not do, and adoption has to.
   std::vector<std::string> missing_rights;
+  // Tables with row-level security that keeps rows from the role that asks.
+  std::vector<std::string> hiding_tables;
   // "users.phone": columns that the models do not have.
   std::vector<std::string> extra_columns;
   OriginalEnum chat_type;

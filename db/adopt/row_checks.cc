@@ -5,6 +5,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "db/adopt/sql_quote.h"
+#include "db/adopt/time_checks.h"
 
 namespace parley::adopt {
 namespace {
@@ -90,64 +91,25 @@ std::vector<RowCheck> BrokenRules() {
        .row = "place || ' ' || id",
        .from = "(SELECT 'user' AS place, id FROM public.users UNION ALL SELECT 'chat', id FROM"
                " public.chats UNION ALL SELECT 'message', id FROM public.messages) AS all_ids"
-               " WHERE id <= 0 ORDER BY place, id",
-       .what = "ids that are not positive",
+               " WHERE id <= 0 OR id = 9223372036854775807 ORDER BY place, id",
+       .what = "ids that are not positive, or that none can follow",
        .advice =
            "UPDATE public.chats SET id = nextval('public.chats_id_seq') WHERE id = 0, and what "
            "refers to it"},
   };
 }
 
-// Of one table that has times; `noun` is one row of it.
-std::vector<RowCheck> Times(absl::string_view table, absl::string_view noun) {
-  const std::string row = absl::StrCat("'", noun, " ' || id");
-  std::vector<RowCheck> checks = {
-      {.name = absl::StrCat(table, "-with-impossible-times"),
-       .weight = Weight::kStops,
-       .row = absl::StrCat(row,
-                           " || ': ' || coalesce(created::text, 'NULL') || ', ' ||"
-                           " coalesce(updated::text, 'NULL')"),
-       .from = "public.{table} WHERE created NOT BETWEEN '0001-01-02' AND '9999-12-30'"
-               " OR updated NOT BETWEEN '0001-01-02' AND '9999-12-30' ORDER BY id",
-       .what = "{table} with a time before the year 1 or after the year 9999",
-       .advice = "UPDATE public.{table} SET created = now(), updated = now() WHERE id = 1"},
-      {.name = absl::StrCat(table, "-without-times"),
-       .weight = Weight::kHandled,
-       .row = row,
-       .from = "public.{table} WHERE created IS NULL OR updated IS NULL ORDER BY id",
-       .what =
-           "{table} that lack a time; the other one stands in, or else one of what is around it"},
-      {.name = absl::StrCat(table, "-at-times-that-occur-twice"),
-       .weight = Weight::kHandled,
-       .row = absl::StrCat(row, " || ': ' || created"),
-       .from =
-           "(SELECT id, created, created AT TIME ZONE {zone} AS at FROM public.{table} OFFSET 0)"
-           " AS timed WHERE (at - interval '1 h') AT TIME ZONE {zone} = created"
-           " OR (at - interval '30 min') AT TIME ZONE {zone} = created ORDER BY id",
-       .what = "{table} created at a time that clocks in the zone showed twice; the second is "
-               "taken"},
-      {.name = absl::StrCat(table, "-at-times-that-do-not-occur"),
-       .weight = Weight::kHandled,
-       .row = absl::StrCat(row, " || ': ' || created"),
-       .from = "public.{table} WHERE (created AT TIME ZONE {zone}) AT TIME ZONE {zone} <> created"
-               " ORDER BY id",
-       .what = "{table} created at a time that clocks in the zone skipped; it is read as if "
-               "they had not been put forward yet"},
-      {.name = absl::StrCat("gaps-in-ids-of-", table),
-       .weight = Weight::kHandled,
-       .row = "CASE WHEN next = id + 2 THEN 'id ' || id + 1 ELSE 'ids ' || id + 1 || ' to ' || "
-              "next - 1"
-              " END",
-       .from = "(SELECT id, lead(id) OVER (ORDER BY id) AS next FROM public.{table}) AS pair"
-               " WHERE next > id + 1 ORDER BY id",
-       .what = "gaps in the ids of {table}; ids stay as they are"},
-  };
-  for (RowCheck& check : checks) {
-    absl::StrReplaceAll({{"{table}", table}}, &check.from);
-    absl::StrReplaceAll({{"{table}", table}}, &check.what);
-    absl::StrReplaceAll({{"{table}", table}}, &check.advice);
-  }
-  return checks;
+// Of one table that has ids.
+RowCheck Gaps(absl::string_view table) {
+  return {.name = absl::StrCat("gaps-in-ids-of-", table),
+          .weight = Weight::kHandled,
+          .row =
+              "CASE WHEN next = id + 2 THEN 'id ' || id + 1 ELSE 'ids ' || id + 1 || ' to ' || "
+              "next - 1 END",
+          // Not id + 1, which the greatest id there can be does not have.
+          .from = absl::StrCat("(SELECT id, lead(id) OVER (ORDER BY id) AS next FROM public.",
+                               table, ") AS pair WHERE id < next - 1 ORDER BY id"),
+          .what = absl::StrCat("gaps in the ids of ", table, "; ids stay as they are")};
 }
 
 // Of what adoption knows how to handle.
@@ -184,14 +146,6 @@ std::vector<RowCheck> Oddities() {
                " HAVING count(*) > 1 ORDER BY chat_id, created",
        .what = "times of several messages of a chat, which the original showed in no "
                "certain order; they get that of their ids"},
-      {.name = "messages-whose-time-moves",
-       .weight = Weight::kHandled,
-       .row = "'message ' || id || ', chat ' || chat_id",
-       .from = "(SELECT id, chat_id, at, max(at) OVER (PARTITION BY chat_id ORDER BY created NULLS"
-               " LAST, id ROWS UNBOUNDED PRECEDING) AS kept"
-               " FROM (SELECT id, chat_id, created, coalesce(created, updated) AT TIME ZONE {zone}"
-               " AS at FROM public.messages) AS timed) AS pair WHERE at < kept ORDER BY id",
-       .what = "messages that would be older than one that they follow; they get its time"},
   };
 }
 
@@ -233,9 +187,8 @@ std::vector<RowCheck> RowChecks(const OriginalSchema& schema) {
                  "on referring to the old ones, in schema original"});
   }
   Append(checks, Oddities());
-  Append(checks, Times("users", "user"));
-  Append(checks, Times("chats", "chat"));
-  Append(checks, Times("messages", "message"));
+  Append(checks, TimeChecks());
+  for (const char* table : {"users", "chats", "messages"}) checks.push_back(Gaps(table));
   return checks;
 }
 

@@ -70,10 +70,19 @@ class Surveyor {
       return false;
     }
     PARLEY_RETURN_IF_ERROR(CheckNames(set));
-    if (survey_.schema.missing_rights.empty()) return true;
-    Stop("missing-rights", survey_.schema.missing_rights, "rights that this role needs and lacks",
-         "run it as the owner of tables and database, which the services are to connect as");
-    return false;
+    const std::vector<std::string>& rights = survey_.schema.missing_rights;
+    if (!rights.empty()) {
+      Stop("missing-rights", rights, "rights that this role needs and lacks",
+           "run it as the owner of tables and database, which the services are to connect as");
+    }
+    const std::vector<std::string>& hiding = survey_.schema.hiding_tables;
+    if (!hiding.empty()) {
+      Stop("row-security", hiding, "tables of which row-level security hides rows from this role",
+           absl::StrCat("ALTER TABLE ", hiding.front(),
+                        " NO FORCE ROW LEVEL SECURITY, as its "
+                        "owner, whom it then keeps nothing from"));
+    }
+    return rights.empty() && hiding.empty();
   }
 
   absl::Status LookAtRows(const Labels& labels) {
@@ -170,15 +179,31 @@ class Surveyor {
   }
 
   absl::Status AskAboutPasswords() {
+    const bool are_taken = options_.legacy_passwords == LegacyPasswords::kPlaintext;
+    if (are_taken) PARLEY_RETURN_IF_ERROR(AskAboutHashes());
     return Ask(
         {.name = "plain-passwords",
          .weight = Weight::kHandled,
          .row = "'user ' || id",
          .from = "public.users WHERE password IS NOT NULL ORDER BY id",
-         .what = options_.legacy_passwords == LegacyPasswords::kPlaintext
+         .what = are_taken
                      ? "users with a password; it is taken as plain text until it was right once"
                      : "users with a password; it is kept aside, and they cannot pass "
                        "VerifyPassword until they get another one (--legacy-passwords)"});
+  }
+
+  // Taken as plain text, the hash itself would open the account to whoever has seen it.
+  absl::Status AskAboutHashes() {
+    return Ask({.name = "hashed-passwords",
+                .weight = Weight::kStops,
+                .row = "'user ' || id",
+                .from = "public.users WHERE password ~ "
+                        R"('^\$(2[abxy]?|1|5|6|y|scrypt|argon2[a-z]*|pbkdf2[a-z0-9-]*)\$)"
+                        R"(|^(pbkdf2_|pbkdf2:|scrypt:|\{SSHA\}))"
+                        R"(|^([0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$' ORDER BY id)",
+                .what = "users whose password looks like a hash, which is no plain text",
+                .advice = "--legacy-passwords reject, and new passwords for all; or, if only these "
+                          "are hashes, UPDATE public.users SET password = NULL WHERE id = 1"});
   }
 
   Connection& connection_;

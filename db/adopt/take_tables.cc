@@ -1,6 +1,7 @@
 #include "db/adopt/take_tables.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -129,7 +130,8 @@ absl::Status MoveOriginal(Connection& connection, const OriginalSchema& schema) 
   for (const std::string& sequence : schema.loose_sequences) {
     absl::StrAppend(&sql, "ALTER SEQUENCE ", sequence, " SET SCHEMA original;");
   }
-  for (const std::string& type : {schema.chat_type.name, schema.user_status.name}) {
+  // Both columns may have the same.
+  for (const std::string& type : std::set{schema.chat_type.name, schema.user_status.name}) {
     // A type of another schema is in nobody's way.
     if (absl::StartsWith(type, "public.")) {
       absl::StrAppend(&sql, "ALTER TYPE ", type, " SET SCHEMA original;");

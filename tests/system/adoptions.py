@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import urllib.parse
 import zoneinfo
 
 import harness
@@ -46,6 +47,22 @@ class AdoptionTest(harness.SystemTest):
         original = Original(database, **options)
         self.addCleanup(original.close)
         return original
+
+    def as_owner(self, original):
+        """Gives the database and all in it to a role of its name that can do no more than that, and
+        runs the command as this role from now on. Whatever `rows` does, it does as superuser."""
+        role = original.database.name
+        original.database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        self.addCleanup(original.database.administer, f"DROP ROLE {role}")
+        self.addCleanup(original.database.drop)
+        original.database.rows(
+            f"ALTER DATABASE {role} OWNER TO {role};"
+            + "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in
+                      ("users", "chats", "chat_user", "messages"))
+            + f"ALTER TYPE chattype OWNER TO {role}; ALTER TYPE userstatus OWNER TO {role}")
+        parts = urllib.parse.urlsplit(original.database.url)
+        original.database.url = parts._replace(
+            netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl()
 
     def run_adopt(self, original, *arguments, code=0):
         """Runs the command with --json; returns its objects and what it says on standard error."""

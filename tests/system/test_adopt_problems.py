@@ -207,6 +207,113 @@ class AdoptProblemsTest(AdoptionTest):
                 self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
                 self.assertIn(says, done.stderr)
 
+    def test_rows_that_a_policy_hides_stop_it(self):
+        original = self.small()
+        original.database.rows(
+            "ALTER TABLE messages ENABLE ROW LEVEL SECURITY; ALTER TABLE messages FORCE ROW LEVEL"
+            " SECURITY; CREATE POLICY few ON messages USING (id > 1)")
+        self.check(original)  # as superuser, from whom nothing is hidden
+        superuser = original.database.url
+        self.as_owner(original)
+        owner = original.database.url
+        for flag in ("--check", "--i-have-a-backup"):
+            objects, _ = self.run_adopt(original, flag, code=4)
+            found = self.findings(objects)["row-security"]
+            self.assertEqual((found["stops"], found["rows"]), (True, ["messages"]))
+        original.database.url = superuser
+        original.database.rows("ALTER TABLE messages NO FORCE ROW LEVEL SECURITY")
+        original.database.url = owner
+        self.adopt(original)
+        original.database.url = superuser
+        self.assertEqual(original.database.value("SELECT count(*) FROM messages"), 1)
+
+    def test_messages_of_the_future_stop_it_and_those_of_today_are_told(self):
+        original = self.small()
+        soon, late = (original.add_message(self.chat, self.ann, "x") for _ in range(2))
+        ahead = "UPDATE messages SET created = now() AT TIME ZONE %s + %s::interval WHERE id = %s"
+        original.database.rows(ahead, ZONE, "23 hours", soon)
+        original.database.rows(ahead, ZONE, "25 hours", late)
+        self.assert_stopped(original, "messages-of-the-future")
+        found = self.check(original, code=4)
+        for name, message in (("messages-of-the-future", late), ("messages-ahead-of-now", soon)):
+            self.assertEqual(len(found[name]["rows"]), 1)
+            self.assertTrue(found[name]["rows"][0].startswith(f"message {message}, chat 1: 20"))
+        # A message without times gets its chat's.
+        original.database.rows("UPDATE messages SET created = NULL, updated = NULL WHERE id = %s",
+                               late)
+        self.assertNotIn("messages-of-the-future", self.check(original))
+        original.database.rows("UPDATE chats SET created = '2100-01-01'")
+        self.assert_stopped(original, "messages-of-the-future",
+                            [f"message {late}, chat 1: 2100-01-01 00:00:00"])
+        original.database.rows("UPDATE chats SET created = now()")
+        self.adopt(original)
+
+    def test_times_that_no_zone_can_read_are_told_with_their_rows(self):
+        for time in ("294276-12-31 23:59:59", "infinity", "-infinity", "4713-01-01 00:00:00 BC"):
+            for table, row in (("users", "user 1"), ("chats", "chat 1"), ("messages", "message 1")):
+                with self.subTest(time, table=table):
+                    original = self.small()
+                    original.database.rows(f"UPDATE {table} SET created = %s, updated = %s", time,
+                                           time)
+                    found = self.check(original, code=4)
+                    self.assertEqual(found[f"{table}-with-impossible-times"]["rows"],
+                                     [f"{row}: {time}, {time}"])
+        self.assert_stopped(original, "messages-with-impossible-times")
+
+    def test_the_greatest_ids_pass(self):
+        original = self.small()
+        original.database.rows("INSERT INTO messages (id, text, chat_id, user_id)"
+                               " VALUES (2147483645, 'x', 1, 1), (2147483647, 'y', 1, 1)")
+        self.assertEqual(self.check(original)["gaps-in-ids-of-messages"]["rows"],
+                         ["ids 2 to 2147483644", "id 2147483646"])
+        self.adopt(original)
+        self.services(original)
+        self.assertEqual(self.messages.SendMessage(chat_id=1, user_id=1, text="z").id, 2147483648)
+
+    def test_the_next_id_is_that_of_the_old_sequence(self):
+        original = self.small()
+        original.database.rows(
+            "ALTER SEQUENCE users_id_seq RESTART WITH 1000; SELECT setval('chats_id_seq', 2000);"
+            "ALTER SEQUENCE messages_id_seq RESTART WITH 1")  # behind what is there
+        self.adopt(original)
+        self.services(original)
+        user = self.users.CreateUser(login="next").id
+        chat = self.chats.CreateChat(title="next", chat_type=2, creator_user_id=user).id
+        message = self.messages.SendMessage(chat_id=chat, user_id=user, text="next").id
+        self.assertEqual((user, chat, message), (1000, 2001, 2))
+
+    def test_tables_that_inherit_from_the_originals_stop_it(self):
+        original = self.small()
+        original.database.rows("CREATE TABLE old_messages () INHERITS (messages)")
+        self.assert_stopped(original, "unlike-the-original", ["old_messages inherits from messages"])
+
+    def test_one_enum_can_be_both(self):
+        original = self.original()
+        original.database.rows("""
+            CREATE TYPE label AS ENUM ('group', 'active');
+            ALTER TABLE chats ALTER chat_type TYPE label USING chat_type::text::label;
+            ALTER TABLE users ALTER status TYPE label USING status::text::label;
+            INSERT INTO users (login, status) VALUES ('ann', 'active');
+            INSERT INTO chats (title, chat_type, creator_user_id) VALUES ('a', 'group', 1)""")
+        self.adopt(original)
+        self.assertEqual(original.database.rows("SELECT chat_type, status FROM chats, users"),
+                         [("group", "active")])
+
+    def test_passwords_that_look_like_hashes_are_no_plain_text(self):
+        original = self.small()
+        hashes = ("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9", "$argon2id$v=19$m=65536$x", "$6$salt$x",
+                  "$pbkdf2-sha256$29000$x", "pbkdf2_sha256$260000$x", "pbkdf2:sha256:260000$x",
+                  "scrypt:32768:8:1$x", "{SSHA}x", "5f4dcc3b5aa765d61d8327deb882cf99", "0a" * 20,
+                  "0A" * 32)
+        plain = ("$20 bill", "$2", "argon2", "5f4dcc3b", "0a" * 21, "pbkdf2", "scrypt", "x{SSHA}", "")
+        users = [original.add_user(f"user {i}", password=password)
+                 for i, password in enumerate(hashes + plain)]
+        self.assert_stopped(original, "hashed-passwords",
+                            [f"user {user}" for user in users[:len(hashes)]], "--legacy-passwords",
+                            "plaintext")
+        self.assertNotIn("hashed-passwords", self.check(original))
+        self.adopt(original)
+
     def test_a_role_whose_tables_would_go_elsewhere_is_refused(self):
         original = self.small()
         original.database.rows(

@@ -169,20 +169,9 @@ class AdoptSafetyTest(AdoptionTest):
 
     def test_it_needs_no_more_than_to_own_the_database(self):
         original = self.original()
-        role = original.database.name
-        original.database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
-        self.addCleanup(original.database.administer, f"DROP ROLE {role}")
-        self.addCleanup(original.database.drop)
-        original.database.rows(
-            f"ALTER DATABASE {role} OWNER TO {role};"
-            + "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in
-                      ("users", "chats", "chat_user", "messages"))
-            + f"ALTER TYPE chattype OWNER TO {role}; ALTER TYPE userstatus OWNER TO {role}")
-        for right in ("CREATE ON DATABASE " + role, "CREATE ON SCHEMA public"):
+        for right in (f"CREATE ON DATABASE {original.database.name}", "CREATE ON SCHEMA public"):
             original.database.rows(f"REVOKE {right} FROM PUBLIC")
-        parts = urllib.parse.urlsplit(original.database.url)
-        original.database.url = parts._replace(
-            netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl()
+        self.as_owner(original)
         self.adopt(original)
         self.services(original)
         self.assertGreater(self.users.CreateUser(login="first").id, 0)
