@@ -1,6 +1,7 @@
 #include "db/adopt/made_names.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "db/migrator/sql_text.h"
@@ -19,7 +20,7 @@ bool IsOneOf(const SqlToken& token, std::initializer_list<absl::string_view> wor
   return false;
 }
 
-// The name that a statement makes; empty if it makes no relation.
+// The name that a statement makes; empty if it makes neither a relation nor a function.
 std::string NameMadeBy(const std::vector<SqlToken>& tokens) {
   if (!Is(tokens.front(), "CREATE")) return "";
   std::size_t at = 1;
@@ -27,18 +28,23 @@ std::string NameMadeBy(const std::vector<SqlToken>& tokens) {
                                                     "MATERIALIZED", "RECURSIVE"})) {
     ++at;
   }
-  if (at == tokens.size() || !IsOneOf(tokens[at], {"TABLE", "INDEX", "SEQUENCE", "VIEW"}))
+  if (at == tokens.size() ||
+      !IsOneOf(tokens[at], {"TABLE", "INDEX", "SEQUENCE", "VIEW", "FUNCTION"})) {
     return "";
+  }
+  const absl::string_view end = Is(tokens[at], "FUNCTION") ? "()" : "";
   ++at;
   if (at < tokens.size() && Is(tokens[at], "CONCURRENTLY")) ++at;
   if (Matches(tokens, at, {"IF", "NOT", "EXISTS"})) at += 3;
   if (Matches(tokens, at, {"public", "."})) at += 2;
   if (at == tokens.size() || Is(tokens[at], "ON")) return "";  // an index without a name
   absl::string_view name = tokens[at].text;
-  if (tokens[at].kind == SqlToken::Kind::kWord) return absl::AsciiStrToLower(name);
+  if (tokens[at].kind == SqlToken::Kind::kWord) {
+    return absl::StrCat(absl::AsciiStrToLower(name), end);
+  }
   absl::ConsumePrefix(&name, "\"");
   absl::ConsumeSuffix(&name, "\"");
-  return std::string(name);
+  return absl::StrCat(name, end);
 }
 
 }  // namespace

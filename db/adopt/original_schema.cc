@@ -82,14 +82,14 @@ constexpr absl::string_view kHidingTablesSql =
     "SELECT oid::regclass FROM pg_catalog.pg_class"
     " WHERE oid = ANY ({tables}) AND pg_catalog.row_security_active(oid) ORDER BY 1";
 
+// Those that the tables' defaults name and that belong to no table: FROM and WHERE.
 constexpr absl::string_view kLooseSequencesSql =
-    "SELECT DISTINCT s.oid::regclass::text FROM pg_catalog.pg_depend d"
-    " JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid"
-    " JOIN pg_catalog.pg_class s ON d.refclassid = 'pg_class'::regclass AND s.oid = d.refobjid"
-    "   AND s.relkind = 'S' AND s.relnamespace = 'public'::regnamespace"
-    " WHERE f.adrelid = ANY ({tables})"
-    "   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend o WHERE o.classid = 'pg_class'::regclass"
-    "                   AND o.objid = s.oid AND o.deptype IN ('a', 'i'))";
+    " FROM pg_catalog.pg_class s WHERE s.relkind = 'S' AND s.oid IN ("
+    "   SELECT d.refobjid FROM pg_catalog.pg_depend d"
+    "   JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid"
+    "   WHERE d.refclassid = 'pg_class'::regclass AND f.adrelid = ANY ({tables}))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend o WHERE o.classid = 'pg_class'::regclass"
+    "                 AND o.objid = s.oid AND o.deptype IN ('a', 'i'))";
 
 constexpr absl::string_view kDependentsSql =
     "SELECT 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass || ' to ' ||"
@@ -113,6 +113,22 @@ constexpr absl::string_view kMissingRightsSql =
     " JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid AND a.attrelid = ANY ({tables})"
     " WHERE t.typtype = 'e' AND NOT pg_catalog.pg_has_role(t.typowner, 'USAGE')"
     " UNION ALL"
+    " SELECT 'to own table alembic_version' FROM pg_catalog.pg_class"
+    " WHERE oid = pg_catalog.to_regclass('public.alembic_version')"
+    "   AND NOT pg_catalog.pg_has_role(relowner, 'USAGE')"
+    " UNION ALL"
+    " SELECT 'to own sequence ' || s.oid::regclass {loose_sequences}"
+    "   AND s.relnamespace = 'public'::regnamespace"
+    "   AND NOT pg_catalog.pg_has_role(s.relowner, 'USAGE')"
+    " UNION ALL"
+    " SELECT 'to read sequence ' || s.oid::regclass {loose_sequences}"
+    "   AND s.relnamespace <> 'public'::regnamespace"
+    "   AND NOT (has_schema_privilege(s.relnamespace, 'USAGE')"
+    "            AND has_sequence_privilege(s.oid, 'SELECT'))"
+    " UNION ALL"
+    " SELECT 'to create temporary tables in the database'"
+    " WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')"
+    " UNION ALL"
     " SELECT 'to create schemas in the database'"
     " WHERE NOT has_database_privilege(current_database(), 'CREATE')"
     " UNION ALL"
@@ -123,8 +139,9 @@ constexpr absl::string_view kTablesSql =
     "'{public.users, public.chats, public.chat_user, public.messages}'::regclass[]";
 
 absl::StatusOr<std::vector<std::string>> QueryTexts(Connection& connection, absl::string_view sql) {
+  const std::string whole = absl::StrReplaceAll(sql, {{"{loose_sequences}", kLooseSequencesSql}});
   PARLEY_ASSIGN_OR_RETURN(const Result result,
-                          connection.Query(absl::StrReplaceAll(sql, {{"{tables}", kTablesSql}})));
+                          connection.Query(absl::StrReplaceAll(whole, {{"{tables}", kTablesSql}})));
   std::vector<std::string> texts;
   texts.reserve(static_cast<std::size_t>(PQntuples(result.get())));
   for (int row = 0; row < PQntuples(result.get()); ++row) {
@@ -255,12 +272,16 @@ absl::StatusOr<OriginalSchema> ReadOriginalSchema(Connection& connection) {
   PARLEY_ASSIGN_OR_RETURN(schema.differences, QueryTexts(connection, kHeirsSql));
   if (!schema.differences.empty()) return schema;
   PARLEY_ASSIGN_OR_RETURN(schema.missing_rights, QueryTexts(connection, kMissingRightsSql));
+  if (!schema.missing_rights.empty()) return schema;
   PARLEY_ASSIGN_OR_RETURN(schema.hiding_tables, QueryTexts(connection, kHidingTablesSql));
   for (const auto& [name, column] : columns) schema.extra_columns.push_back(name);
   PARLEY_ASSIGN_OR_RETURN(schema.chat_type, ReadEnum(connection, chat_type));
   PARLEY_ASSIGN_OR_RETURN(schema.user_status, ReadEnum(connection, user_status));
   PARLEY_RETURN_IF_ERROR(ReadAlembic(connection, schema));
-  PARLEY_ASSIGN_OR_RETURN(schema.loose_sequences, QueryTexts(connection, kLooseSequencesSql));
+  PARLEY_ASSIGN_OR_RETURN(schema.loose_sequences,
+                          QueryTexts(connection,
+                                     "SELECT s.oid::regclass {loose_sequences}"
+                                     " AND s.relnamespace = 'public'::regnamespace ORDER BY 1"));
   PARLEY_ASSIGN_OR_RETURN(schema.dependents, QueryTexts(connection, kDependentsSql));
   return schema;
 }

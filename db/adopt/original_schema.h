@@ -20,7 +20,8 @@ struct OriginalSchema {
   // What makes it another schema than the original's models make, a line each: tables and columns
   // that are missing, have another type or may be NULL. If there is any, the rest is not filled in.
   std::vector<std::string> differences;
-  // "to own table users": what the role that asks may not do, and adoption has to.
+  // "to own table users": what the role that asks may not do, and adoption has to. If there is
+  // any, the rest is not filled in either.
   std::vector<std::string> missing_rights;
   // Tables with row-level security that keeps rows from the role that asks.
   std::vector<std::string> hiding_tables;

@@ -99,6 +99,35 @@ std::vector<RowCheck> BrokenRules() {
   };
 }
 
+// Of what the old tables do not hand on to the new ones.
+std::vector<RowCheck> Owners() {
+  constexpr absl::string_view kOfTheTables =
+      "pg_catalog.pg_class c WHERE c.oid = ANY ('{public.users, public.chats, public.chat_user,"
+      " public.messages}'::regclass[])";
+  return {
+      {.name = "other-owners",
+       .weight = Weight::kHandled,
+       .row = "c.oid::regclass || ' belongs to ' || pg_catalog.pg_get_userbyid(c.relowner) ||"
+              " ', its new form to ' || current_user",
+       .from =
+           absl::StrCat(kOfTheTables, " AND c.relowner <> current_user::regrole ORDER BY c.oid"),
+       .what = "tables that belong to another role than the new ones will: the services have to "
+               "connect as the new owner, or get rights to all tables, sequences and functions "
+               "(or run it as the old one)"},
+      {.name = "grants",
+       .weight = Weight::kHandled,
+       .row = "of_table || ': ' || coalesce(nullif(grantee, 0)::regrole::text, 'PUBLIC') ||"
+              " ' has ' || pg_catalog.string_agg(DISTINCT right_name, ', ')",
+       .from = absl::StrCat(
+           "(SELECT oid::regclass AS of_table, (acl).grantee, (acl).privilege_type AS right_name"
+           " FROM (SELECT c.oid, c.relowner, pg_catalog.aclexplode(c.relacl) AS acl FROM ",
+           kOfTheTables,
+           ") AS g WHERE (acl).grantee <> relowner) AS granted"
+           " GROUP BY of_table, grantee ORDER BY of_table, grantee"),
+       .what = "rights that others were granted; the new tables do not have them"},
+  };
+}
+
 // Of one table that has ids.
 RowCheck Gaps(absl::string_view table) {
   return {.name = absl::StrCat("gaps-in-ids-of-", table),
@@ -186,6 +215,7 @@ std::vector<RowCheck> RowChecks(const OriginalSchema& schema) {
          .what = "foreign keys and views of others that refer to these tables; they will go "
                  "on referring to the old ones, in schema original"});
   }
+  Append(checks, Owners());
   Append(checks, Oddities());
   Append(checks, TimeChecks());
   for (const char* table : {"users", "chats", "messages"}) checks.push_back(Gaps(table));

@@ -116,19 +116,23 @@ class Surveyor {
                                 std::move(rows), std::move(advice)});
   }
 
-  // Tables, indexes and the like in `public` that have a name which a migration wants to make.
+  // What there is in `public` of a name which a migration wants to make.
   absl::Status CheckNames(const db::MigrationSet& set) {
     PARLEY_ASSIGN_OR_RETURN(const std::set<std::string> wanted, NamesMadeBy(set));
     PARLEY_ASSIGN_OR_RETURN(const Result taken, connection_.Query(std::string(kStayingNamesSql)));
     std::vector<std::string> rows;
+    std::string advice;
     for (int row = 0; row < PQntuples(taken.get()); ++row) {
-      const std::string name(FieldOf(taken, row, 0));
-      if (wanted.count(name) > 0) rows.push_back(absl::StrCat("public.", name));
+      if (wanted.count(std::string(FieldOf(taken, row, 0))) == 0) continue;
+      rows.emplace_back(FieldOf(taken, row, 1));
+      if (advice.empty()) {
+        advice = absl::StrCat("ALTER ", FieldOf(taken, row, 2), " RENAME TO another");
+      }
     }
-    if (!rows.empty()) {
-      Stop("names-taken", rows, "tables, views, sequences or indexes with the name of one of ours",
-           absl::StrCat("ALTER TABLE ", rows.front(), " RENAME TO another"));
-    }
+    if (rows.empty()) return absl::OkStatus();
+    Stop("names-taken", rows,
+         "tables, views, sequences, indexes, types or functions with the name of one of ours",
+         advice);
     return absl::OkStatus();
   }
 

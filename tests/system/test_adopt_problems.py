@@ -142,6 +142,44 @@ class AdoptProblemsTest(AdoptionTest):
         self.adopt(original)
         self.assertEqual(original.database.value("SELECT count(*) FROM jobs"), 0)
 
+    def test_types_and_functions_with_names_of_ours_stop_it(self):
+        original = self.small()
+        original.database.rows("""
+            CREATE TYPE tasks AS ENUM ('open'); CREATE DOMAIN queues AS text;
+            CREATE TYPE schedules AS (id int); CREATE TYPE color AS ENUM ('red');
+            CREATE FUNCTION drop_task_history(oldest date) RETURNS boolean LANGUAGE sql
+              AS 'SELECT true';
+            CREATE FUNCTION paint(color) RETURNS boolean LANGUAGE sql AS 'SELECT true'""")
+        for rows, advice in (
+                (["function drop_task_history(date)", "public.schedules", "type public.queues",
+                  "type public.tasks"], "ALTER FUNCTION drop_task_history(date) RENAME TO another"),
+                (["public.schedules", "type public.queues", "type public.tasks"],
+                 "ALTER TYPE public.schedules RENAME TO another"),
+                (["type public.queues", "type public.tasks"],
+                 "ALTER TYPE public.queues RENAME TO another"),
+                (["type public.tasks"], "ALTER TYPE public.tasks RENAME TO another2")):
+            self.assert_stopped(original, "names-taken", rows)
+            self.assertIn(self.check(original, code=4)["names-taken"]["advice"], advice)
+            original.database.rows(advice.replace("another", f"another{len(rows)}"))
+        self.adopt(original)
+
+    def test_what_the_new_tables_do_not_take_over_is_told(self):
+        original = self.small()
+        self.assertFalse({"other-owners", "grants"} & set(self.check(original)))
+        superuser = original.database.url
+        self.as_owner(original)
+        role = original.database.name
+        original.database.url = superuser
+        original.database.rows(f"GRANT SELECT, INSERT ON chats TO PUBLIC; GRANT ALL ON chats TO {role};"
+                               "GRANT DELETE ON users TO pg_monitor")
+        found = self.check(original)
+        self.assertEqual(set(found["other-owners"]["rows"]), {
+            f"{table} belongs to {role}, its new form to postgres"
+            for table in ("users", "chats", "chat_user", "messages")})
+        self.assertEqual(set(found["grants"]["rows"]),
+                         {"chats: PUBLIC has INSERT, SELECT", "users: pg_monitor has DELETE"})
+        self.adopt(original)
+
     def test_a_database_of_parleys_is_left_alone(self):
         original = self.original()
         original.database.rows("DROP TABLE chat_user, messages, users, chats; DROP TYPE chattype")
@@ -249,7 +287,7 @@ class AdoptProblemsTest(AdoptionTest):
         self.adopt(original)
 
     def test_times_that_no_zone_can_read_are_told_with_their_rows(self):
-        for time in ("294276-12-31 23:59:59", "infinity", "-infinity", "4713-01-01 00:00:00 BC"):
+        for time in ("294276-12-31 23:59:59", "infinity", "-infinity", "4714-11-24 00:00:00 BC"):
             for table, row in (("users", "user 1"), ("chats", "chat 1"), ("messages", "message 1")):
                 with self.subTest(time, table=table):
                     original = self.small()

@@ -167,6 +167,31 @@ class AdoptSafetyTest(AdoptionTest):
             "to create schemas in the database", "to create tables in schema public"})
         original.database.url = url
 
+    def test_rights_to_what_is_beside_the_tables_are_told_by_the_check(self):
+        original = self.filled(with_alembic=True)
+        role = original.database.name
+        original.database.rows(f"""
+            CREATE SEQUENCE loose; ALTER TABLE messages ALTER id SET DEFAULT nextval('loose');
+            CREATE SCHEMA app; CREATE SEQUENCE app.far;
+            ALTER TABLE chats ALTER id SET DEFAULT nextval('app.far');
+            REVOKE TEMPORARY ON DATABASE {role} FROM PUBLIC""")
+        superuser = original.database.url
+        self.as_owner(original)
+        owner, original.database.url = original.database.url, superuser
+        original.database.rows(f"REVOKE TEMPORARY ON DATABASE {role} FROM {role}")
+        original.database.url = owner
+        objects, _ = self.run_adopt(original, "--check", code=4)
+        self.assertEqual(set(self.findings(objects)["missing-rights"]["rows"]), {
+            "to own table alembic_version", "to own sequence loose", "to read sequence app.far",
+            "to create temporary tables in the database"})
+        original.database.url = superuser
+        original.database.rows(f"""
+            ALTER TABLE alembic_version OWNER TO {role}; ALTER SEQUENCE loose OWNER TO {role};
+            GRANT USAGE ON SCHEMA app TO {role}; GRANT SELECT ON SEQUENCE app.far TO {role};
+            GRANT TEMPORARY ON DATABASE {role} TO {role}""")
+        original.database.url = owner
+        self.adopt(original)
+
     def test_it_needs_no_more_than_to_own_the_database(self):
         original = self.original()
         for right in (f"CREATE ON DATABASE {original.database.name}", "CREATE ON SCHEMA public"):
@@ -223,13 +248,16 @@ class AdoptSafetyTest(AdoptionTest):
 
     def test_a_migration_that_fails_leaves_the_original_as_it_was(self):
         original = self.filled()
-        original.database.rows("CREATE FUNCTION drop_task_history(oldest date) RETURNS boolean"
-                               " LANGUAGE sql AS 'SELECT true'")
         before = self.state(original)
-        done = original.database.migrate("adopt", "--time-zone", ZONE, "--i-have-a-backup",
-                                         check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            for path in (harness.ROOT / "db" / "migrations").glob("*.sql"):
+                shutil.copy(path, folder)
+            pathlib.Path(folder, "20991231000000_more.sql").write_text(
+                "-- migrate:up\nSELECT 1 / 0;\n-- migrate:down\n", encoding="utf-8")
+            done = original.database.migrate("adopt", "--time-zone", ZONE, "--i-have-a-backup",
+                                             "--dir", folder, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("task_history.sql", done.stderr)
+        self.assertIn("20991231000000_more.sql: division by zero", done.stderr)
         self.assertEqual(self.state(original), before)
 
     def test_the_report_has_counts_and_checksums_before_and_after(self):
