@@ -1,6 +1,7 @@
 #include "db/adopt/made_names.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
@@ -60,6 +61,18 @@ absl::StatusOr<std::set<std::string>> NamesMadeBy(const db::MigrationSet& set) {
     }
   }
   return names;
+}
+
+bool IsImplied(absl::string_view name, const std::set<std::string>& names) {
+  for (const std::string& table : names) {
+    absl::string_view rest = name;
+    if (!absl::ConsumePrefix(&rest, table) || !absl::StartsWith(rest, "_")) continue;
+    if (rest == "_pkey") return true;
+    for (const absl::string_view end : {"_seq", "_key", "_fkey", "_check"}) {
+      if (absl::EndsWith(rest, end)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace parley::adopt

@@ -129,9 +129,27 @@ class Surveyor {
         advice = absl::StrCat("ALTER ", FieldOf(taken, row, 2), " RENAME TO another");
       }
     }
+    if (!rows.empty()) {
+      Stop("names-taken", rows,
+           "tables, views, sequences, indexes, types or functions with the name of one of ours",
+           advice);
+    }
+    return CheckImpliedNames(wanted);
+  }
+
+  absl::Status CheckImpliedNames(const std::set<std::string>& wanted) {
+    PARLEY_ASSIGN_OR_RETURN(const Result parts, connection_.Query(std::string(kStayingPartsSql)));
+    std::vector<std::string> rows;
+    std::string advice;
+    for (int row = 0; row < PQntuples(parts.get()); ++row) {
+      if (!IsImplied(FieldOf(parts, row, 0), wanted)) continue;
+      rows.emplace_back(FieldOf(parts, row, 1));
+      if (advice.empty()) advice = std::string(FieldOf(parts, row, 2));
+    }
     if (rows.empty()) return absl::OkStatus();
-    Stop("names-taken", rows,
-         "tables, views, sequences, indexes, types or functions with the name of one of ours",
+    Stop("implied-names-taken", rows,
+         "keys, checks and sequences of other tables with a name that PostgreSQL may give to one "
+         "of ours",
          advice);
     return absl::OkStatus();
   }

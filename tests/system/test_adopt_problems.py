@@ -142,6 +142,26 @@ class AdoptProblemsTest(AdoptionTest):
         self.adopt(original)
         self.assertEqual(original.database.value("SELECT count(*) FROM jobs"), 0)
 
+    def test_what_a_renamed_table_keeps_the_name_of_stops_it(self):
+        original = self.small()
+        original.database.rows("""
+            CREATE TABLE tasks (id serial PRIMARY KEY, name text UNIQUE, size int CHECK (size > 0),
+                                of_chat int REFERENCES chats);
+            CREATE TABLE users_old (id serial PRIMARY KEY, login text UNIQUE)""")
+        # What a table has the names of goes with it.
+        self.assertNotIn("implied-names-taken", self.check(original, code=4))
+        original.database.rows("ALTER TABLE tasks RENAME TO jobs")
+        rows = [f"public.tasks_{part} of jobs" for part in (
+            "id_seq", "name_key", "of_chat_fkey", "pkey", "size_check")]
+        self.assert_stopped(original, "implied-names-taken", rows)
+        while rows:
+            advice = self.check(original, code=4)["implied-names-taken"]["advice"]
+            original.database.rows(advice.replace("another", f"jobs_part_{len(rows)}"))
+            rows.pop()
+        self.adopt(original)
+        self.assertEqual(original.database.rows(
+            "SELECT relname::text FROM pg_class WHERE relname ~ '_(pkey|key|seq)[0-9]+$'"), [])
+
     def test_types_and_functions_with_names_of_ours_stop_it(self):
         original = self.small()
         original.database.rows("""
