@@ -10,10 +10,12 @@
 #include "base/status_macros.h"
 #include "db/adopt/expected_rows.h"
 #include "db/adopt/fill_tables.h"
+#include "db/adopt/original_schema.h"
 #include "db/adopt/sql_quote.h"
 #include "db/adopt/steps.h"
 #include "db/adopt/take_tables.h"
 #include "db/migrator/connection.h"
+#include "db/migrator/history.h"
 #include "db/migrator/migration_lock.h"
 #include "db/migrator/problem.h"
 
@@ -113,16 +115,29 @@ std::string Differences(const std::vector<ComparedRows>& rows) {
   return text;
 }
 
+// By the catalog alone, before anybody is locked out: a database that is Parley's, or that this
+// role cannot change, is left in peace.
+absl::StatusOr<bool> IsToBeAdopted(Connection& connection) {
+  PARLEY_ASSIGN_OR_RETURN(const db::History history, db::ReadHistory(connection));
+  if (!history.applied.empty()) return false;
+  PARLEY_ASSIGN_OR_RETURN(const OriginalSchema schema, ReadOriginalSchema(connection));
+  return schema.differences.empty() && schema.missing_rights.empty();
+}
+
 // In the transaction that is to become the adoption.
 absl::StatusOr<Adoption> AdoptIn(Connection& connection, const db::MigrationSet& set,
                                  const AdoptOptions& options, const Labels& labels) {
   Steps steps(connection, options.report);
-  PARLEY_RETURN_IF_ERROR(LockOriginal(connection, options, steps));
-  steps.Report("tables locked");
   Adoption adoption;
+  PARLEY_ASSIGN_OR_RETURN(const bool may_lock, IsToBeAdopted(connection));
+  if (may_lock) {
+    PARLEY_RETURN_IF_ERROR(LockOriginal(connection, options, steps));
+    steps.Report("tables locked");
+  }
   PARLEY_ASSIGN_OR_RETURN(adoption.survey, MakeSurvey(connection, set, options, labels));
   steps.Report("rows checked");
   if (adoption.survey.Stops()) return adoption;
+  if (!may_lock) return absl::AbortedError("the tables were changed meanwhile; run this again");
   PARLEY_RETURN_IF_ERROR(MoveOriginal(connection, adoption.survey.schema));
   steps.Report("old tables moved to schema original");
   PARLEY_RETURN_IF_ERROR(MakeSchema(connection, set));

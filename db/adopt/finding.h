@@ -19,6 +19,7 @@ struct Finding {
   std::string what;               // what there are `count` of, and what becomes of them
   std::vector<std::string> rows;  // the first of those concerned, a line each
   std::string advice;             // for what stops: what to do, with a statement as an example
+  bool is_set_aside = false;      // these rows stay behind, and Parley does not have them
 };
 
 // For people, several lines, each ended by LF.

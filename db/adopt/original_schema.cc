@@ -92,7 +92,10 @@ constexpr absl::string_view kLooseSequencesSql =
     "                 AND o.objid = s.oid AND o.deptype IN ('a', 'i'))";
 
 constexpr absl::string_view kDependentsSql =
-    "SELECT 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass || ' to ' ||"
+    "WITH moved_type AS (SELECT DISTINCT t.oid, t.typarray FROM pg_catalog.pg_type t"
+    "   JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid AND a.attrelid = ANY ({tables})"
+    "   WHERE t.typtype = 'e')"
+    " SELECT 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass || ' to ' ||"
     "       k.confrelid::regclass"
     " FROM pg_catalog.pg_constraint k"
     " WHERE k.contype = 'f' AND k.confrelid = ANY ({tables}) AND NOT k.conrelid = ANY ({tables})"
@@ -102,6 +105,30 @@ constexpr absl::string_view kDependentsSql =
     " JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid"
     " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ({tables})"
     "   AND r.ev_class <> d.refobjid"
+    " UNION ALL"
+    " SELECT 'table ' || i.inhrelid::regclass || ', which inherits from ' || i.inhparent::regclass"
+    " FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY ({tables})"
+    // The types and the sequences move too.
+    " UNION ALL"
+    " SELECT 'column ' || a.attrelid::regclass || '.' || a.attname || ' of type ' || t.oid::regtype"
+    " FROM pg_catalog.pg_attribute a JOIN moved_type t ON a.atttypid IN (t.oid, t.typarray)"
+    " JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm', 'f')"
+    " WHERE NOT a.attisdropped AND NOT a.attrelid = ANY ({tables})"
+    " UNION ALL"
+    " SELECT DISTINCT 'function ' || d.objid::regprocedure || ' with type ' || t.oid::regtype"
+    " FROM pg_catalog.pg_depend d JOIN moved_type t ON d.refobjid IN (t.oid, t.typarray)"
+    " WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass"
+    " UNION ALL"
+    " SELECT DISTINCT 'default of ' || f.adrelid::regclass || '.' || a.attname || ' from ' ||"
+    "       s.oid::regclass"
+    " FROM pg_catalog.pg_depend d"
+    " JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'"
+    " JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid AND NOT f.adrelid = ANY ({tables})"
+    " JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum"
+    " WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass"
+    "   AND EXISTS (SELECT FROM pg_catalog.pg_depend o JOIN pg_catalog.pg_attrdef g"
+    "                 ON o.classid = 'pg_attrdef'::regclass AND o.objid = g.oid"
+    "               WHERE o.refobjid = s.oid AND g.adrelid = ANY ({tables}))"
     " ORDER BY 1";
 
 // What this role would have to be allowed, beyond what it is.

@@ -33,7 +33,7 @@ struct OriginalSchema {
   std::string alembic_version;  // empty: its table has no row
   // Sequences in `public` that the tables draw ids from and do not own; qualified and quoted.
   std::vector<std::string> loose_sequences;
-  // Foreign keys and views of others that refer to the tables, a line each.
+  // What others have that refers to the tables, their enum types or their sequences, a line each.
   std::vector<std::string> dependents;
 };
 

@@ -235,6 +235,7 @@ absl::Status AddFinding(db::Connection& connection, const RowCheck& check,
       .name = check.name, .weight = check.weight, .what = check.what, .advice = check.advice};
   if (check.can_stay && options.leftovers == Leftovers::kSetAside) {
     finding.weight = Weight::kHandled;
+    finding.is_set_aside = true;
     finding.advice.clear();
     absl::StrAppend(&finding.what, "; they stay behind in schema original");
   }

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "db/migrator/history.h"
 #include "db/migrator/problem.h"
+#include "db/migrator/section_runner.h"
 #include "db/migrator/sql_text.h"
 
 namespace parley::adopt {
@@ -39,21 +40,16 @@ absl::StatusOr<std::vector<std::string>> TablesThere(Connection& connection) {
   return tables;
 }
 
-// A deadlock is as much a matter of the moment as a lock.
-bool IsLockTrouble(absl::string_view sqlstate) {
-  return sqlstate == "55P03" || sqlstate == "40P01";
-}
-
 // "pid 4711 (celery, idle in transaction) has a lock on chats", a line for each session. What a
 // session does is shown to its own role, and to those that may see all.
 std::string HoldersOf(Connection& connection, const std::vector<std::string>& tables) {
   const absl::StatusOr<Result> holders = connection.Query(absl::StrCat(
-      "SELECT 'pid ' || l.pid || ' (' ||"
+      "SELECT coalesce('pid ' || l.pid, 'a prepared transaction') || ' (' ||"
       " concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state) || ') has a lock on ' "
       "||"
       " string_agg(DISTINCT l.relation::regclass::text, ', ')"
       " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-      " WHERE l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY ('{",
+      " WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation = ANY ('{",
       absl::StrJoin(tables, ","),
       "}'::regclass[]) AND l.database ="
       " (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
@@ -99,7 +95,7 @@ absl::Status LockOriginal(Connection& connection, const AdoptOptions& options, S
   for (absl::Duration rest = kFirstRest;; rest = std::min(rest * 2, kLongestRest)) {
     const Result locked = connection.Run(lock);
     if (db::Succeeded(locked)) return absl::OkStatus();
-    if (!IsLockTrouble(db::SqlStateOf(locked))) {
+    if (!db::IsLockTrouble(db::SqlStateOf(locked))) {
       const std::string error = db::ErrorTextOf(locked);
       return connection.IsLost() ? absl::UnavailableError(error) : absl::InternalError(error);
     }

@@ -225,23 +225,19 @@ absl::StatusOr<User> UserRepository::SetPassword(std::int64_t id,
       });
 }
 
-absl::StatusOr<bool> UserRepository::ReplaceLegacyPassword(const ReplaceParams& params,
+absl::StatusOr<bool> UserRepository::ReplaceLegacyPassword(std::int64_t id, const std::string& hash,
                                                            absl::Time deadline) {
   return RunTransaction(
       pool_, deadline, OnLostCommit::kSafeToRetry, [&](Session& session) -> absl::StatusOr<bool> {
         PARLEY_RETURN_IF_ERROR(
-            Found(session.QueryOptional<User>(sql::user::LockUser, {{"id", params.id}}),
-                  UserNotFound(params.id))
+            Found(session.QueryOptional<User>(sql::user::LockUser, {{"id", id}}), UserNotFound(id))
                 .status());
         PARLEY_ASSIGN_OR_RETURN(
             const std::optional<IdRow> taken,
-            session.QueryOptional<IdRow>(sql::user::TakeLegacyPassword,
-                                         {{"id", params.id}, {"password", params.password}}));
+            session.QueryOptional<IdRow>(sql::user::TakeLegacyPassword, {{"id", id}}));
         if (!taken) return false;
         PARLEY_RETURN_IF_ERROR(
-            session
-                .Execute(sql::user::StoreFirstHash,
-                         {{"id", params.id}, {"password_hash", params.password_hash}})
+            session.Execute(sql::user::StoreFirstHash, {{"id", id}, {"password_hash", hash}})
                 .status());
         return true;
       });

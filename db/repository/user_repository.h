@@ -83,14 +83,10 @@ class UserRepository {
   absl::StatusOr<User> SetPassword(std::int64_t id, const std::optional<std::string>& hash,
                                    absl::Time deadline);
 
-  struct ReplaceParams {
-    std::int64_t id = 0;
-    std::string password;  // the legacy one, as Credentials had it
-    std::string password_hash;
-  };
   // The hash in place of the legacy password. False, and nothing changed: that is no longer there,
   // because another call was quicker. NOT_FOUND: USER_NOT_FOUND.
-  absl::StatusOr<bool> ReplaceLegacyPassword(const ReplaceParams& params, absl::Time deadline);
+  absl::StatusOr<bool> ReplaceLegacyPassword(std::int64_t id, const std::string& hash,
+                                             absl::Time deadline);
 
   // With the memberships. NOT_FOUND: USER_NOT_FOUND. FAILED_PRECONDITION: USER_HAS_MESSAGES.
   absl::Status Delete(std::int64_t id, absl::Time deadline);

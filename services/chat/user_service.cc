@@ -224,12 +224,8 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
   if (stored->legacy_password) {
     PARLEY_ASSIGN_OR_RETURN(const std::string hash, hasher_.Hash(request.password()));
     // False if another call was quicker: it verified this password, or replaced it just now.
-    PARLEY_RETURN_IF_ERROR(users_
-                               .ReplaceLegacyPassword({.id = stored->user.id,
-                                                       .password = *stored->legacy_password,
-                                                       .password_hash = hash},
-                                                      call.deadline())
-                               .status());
+    PARLEY_RETURN_IF_ERROR(
+        users_.ReplaceLegacyPassword(stored->user.id, hash, call.deadline()).status());
   }
   if (stored->user.status == UserStatus::kBlocked) {
     return Error(absl::StatusCode::kPermissionDenied, reason::kUserBlocked, "the user is blocked");

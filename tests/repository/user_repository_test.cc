@@ -182,12 +182,11 @@ TEST_F(Users, HaveTheirLegacyPasswordReplacedOnce) {
   const std::int64_t id = NewUser(database_.pool(), "ann");
   database_.Sql("INSERT INTO legacy_passwords SELECT id, 'plain', false FROM users");
   EXPECT_EQ(users_.GetCredentials("ann", Soon()).value()->legacy_password, std::nullopt);
-  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash"}, Soon()).value(), false);
+  EXPECT_EQ(users_.ReplaceLegacyPassword(id, "hash", Soon()).value(), false);
   database_.Sql("UPDATE legacy_passwords SET accepted = true");
   EXPECT_EQ(users_.GetCredentials("ann", Soon()).value()->legacy_password, "plain");
-  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "other", "hash"}, Soon()).value(), false);
-  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash"}, Soon()).value(), true);
-  EXPECT_EQ(users_.ReplaceLegacyPassword({id, "plain", "hash 2"}, Soon()).value(), false);
+  EXPECT_EQ(users_.ReplaceLegacyPassword(id, "hash", Soon()).value(), true);
+  EXPECT_EQ(users_.ReplaceLegacyPassword(id, "hash 2", Soon()).value(), false);
   const auto credentials = users_.GetCredentials("ann", Soon()).value();
   EXPECT_EQ(credentials->password_hash, "hash");
   EXPECT_EQ(credentials->legacy_password, std::nullopt);

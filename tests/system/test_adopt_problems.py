@@ -95,7 +95,7 @@ class AdoptProblemsTest(AdoptionTest):
         found = self.check(original, "--set-aside")
         self.assertEqual({found[name]["count"] for name in names}, {1})
         objects = self.adopt(original, "--set-aside")
-        self.assertEqual(objects[-1]["event"], "adopted")
+        self.assertEqual((objects[-1]["event"], objects[-1]["all_rows"]), ("adopted", False))
         self.services(original)
         self.assertEqual([m.text for m in self.history(self.chat)], ["hello"])
         self.assertEqual(original.database.value("SELECT count(*) FROM original.messages"), 4)
@@ -214,7 +214,9 @@ class AdoptProblemsTest(AdoptionTest):
         original.add_user("carl", name="Carl")
         original.database.rows(
             "CREATE TABLE notes (chat_id int REFERENCES chats (id));"
-            "CREATE VIEW names AS SELECT name FROM users")
+            "CREATE VIEW names AS SELECT name FROM users;"
+            "CREATE TABLE invites (kind chattype, id int DEFAULT nextval('users_id_seq'));"
+            "CREATE FUNCTION kind_of(chattype) RETURNS int LANGUAGE sql AS 'SELECT 1'")
         original.database.rows(
             "INSERT INTO messages (text, chat_id, user_id, created)"
             " SELECT 'x', 1, 1, '2021-01-01' FROM generate_series(1, 30)")
@@ -228,12 +230,16 @@ class AdoptProblemsTest(AdoptionTest):
                            ("plain-passwords", ["user 2"]),
                            ("messages-of-one-time",
                             ["chat 1, 2021-01-01 00:00:00: 30 messages from id 2"]),
-                           ("dependents", ["foreign key notes_chat_id_fkey of notes to chats",
+                           ("dependents", ["column invites.kind of type chattype",
+                                           "default of invites.id from users_id_seq",
+                                           "foreign key notes_chat_id_fkey of notes to chats",
+                                           "function kind_of(chattype) with type chattype",
                                            "view names of users"])):
             self.assertEqual(found[name]["rows"], rows)
             self.assertFalse(found[name]["stops"])
         self.assertNotIn("secret", str(found))
-        self.adopt(original)
+        end = self.adopt(original)[-1]
+        self.assertEqual((end["all_rows"], end["referred_to"]), (True, True))
 
     def test_the_first_twenty_rows_are_shown_or_all(self):
         original = self.small()

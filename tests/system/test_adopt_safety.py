@@ -14,8 +14,6 @@ import harness
 import programs
 from adoptions import AdoptionTest, ZONE
 
-IS_SANITIZED = "/dev/" in programs.setting("PARLEY_BIN_DIR")
-
 
 class AdoptSafetyTest(AdoptionTest):
     def filled(self, messages=200, **options):
@@ -260,6 +258,14 @@ class AdoptSafetyTest(AdoptionTest):
         self.assertIn("20991231000000_more.sql: division by zero", done.stderr)
         self.assertEqual(self.state(original), before)
 
+    def test_a_report_that_cannot_be_written_stops_it_before_anything(self):
+        original = self.filled()
+        before = self.state(original)
+        done = original.database.migrate("adopt", "--time-zone", ZONE, "--i-have-a-backup",
+                                         "--report", "/nonexistent/report", check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(self.state(original), before)
+
     def test_the_report_has_counts_and_checksums_before_and_after(self):
         original = self.filled()
         with tempfile.TemporaryDirectory() as folder:
@@ -321,7 +327,7 @@ class AdoptSafetyTest(AdoptionTest):
 
 class AdoptMuchTest(AdoptionTest):
     def test_a_million_messages_keep_their_order(self):
-        rows = 50_000 if IS_SANITIZED else 1_000_000
+        rows = 50_000 if programs.IS_SANITIZED else 1_000_000
         original = self.original()
         original.database.script(f"""
             INSERT INTO users (login) SELECT 'User ' || i FROM generate_series(1, 1000) AS i;

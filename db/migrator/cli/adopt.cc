@@ -104,6 +104,12 @@ absl::Status WriteReport(const std::string& path, const Adoption& adoption) {
                                          adoption.is_done ? "; the adoption itself is done" : ""));
 }
 
+// Before anything is changed, that is.
+absl::Status CheckReport(const std::string& path) {
+  if (path.empty() || path == "-" || std::ofstream(path, std::ios::app)) return absl::OkStatus();
+  return ProblemError(Problem::kUsage, absl::StrCat("--report: ", path, " cannot be written"));
+}
+
 absl::Status Stopped(const adopt::Survey& survey) {
   const auto stops =
       std::count_if(survey.findings.begin(), survey.findings.end(),
@@ -126,11 +132,20 @@ void PrintEnd(const CommandLine& line, const Adoption& adoption) {
   if (!adoption.is_done) {
     return line.Print("nothing stops an adoption", {{"event", "adoptable"}});
   }
+  const auto is_set_aside = [](const Finding& finding) { return finding.is_set_aside; };
+  const auto& findings = adoption.survey.findings;
+  const bool is_all = std::none_of(findings.begin(), findings.end(), is_set_aside);
+  const bool is_referred_to = !adoption.survey.schema.dependents.empty();
   line.Print(
-      "adopted: this is Parley's database now, and every row is what it was.\n"
-      "Schema original holds the old tables, untouched. When nobody needs them any more:\n"
-      "  DROP SCHEMA original CASCADE",
-      {{"event", "adopted"}});
+      absl::StrCat("adopted: this is Parley's database now, and every row ",
+                   is_all ? "" : "but those set aside ", "is what it was.\n",
+                   "Schema original holds the old tables, untouched",
+                   is_all ? "" : ", and what was set aside is nowhere else",
+                   is_referred_to
+                       ? ". Others refer to them (dependents, above): dropping it with CASCADE "
+                         "would take columns, defaults and views of theirs."
+                       : ". When nobody needs them any more:\n  DROP SCHEMA original CASCADE"),
+      {{"event", "adopted"}, {"all_rows", is_all}, {"referred_to", is_referred_to}});
 }
 
 absl::Status RunAdopt(const CommandLine& line, AdoptFlags flags) {
@@ -147,6 +162,7 @@ absl::Status RunAdopt(const CommandLine& line, AdoptFlags flags) {
   if (flags.sets_aside) flags.options.leftovers = adopt::Leftovers::kSetAside;
   if (flags.shows_all) flags.options.rows_shown = std::numeric_limits<std::int64_t>::max();
   if (!flags.checks) PARLEY_RETURN_IF_ERROR(CheckBackup(flags));
+  PARLEY_RETURN_IF_ERROR(CheckReport(flags.report));
   PARLEY_ASSIGN_OR_RETURN(const Adoption adoption,
                           flags.checks ? adopt::CheckAdoption(dsn, set, flags.options)
                                        : adopt::Adopt(dsn, set, flags.options));

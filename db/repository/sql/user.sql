@@ -35,9 +35,10 @@ LEFT JOIN legacy_passwords AS legacy ON legacy.user_id = u.id AND legacy.accepte
 WHERE u.login_key = :login_key;
 
 -- name: TakeLegacyPassword
--- Under the user's lock. No row: it has been replaced or removed since it was read.
+-- Under the user's lock. No row: it has been replaced or removed since it was read. Not by the password,
+-- which a server that logs statements would write down.
 DELETE FROM legacy_passwords
-WHERE user_id = :id AND password = :password AND accepted
+WHERE user_id = :id AND accepted
 RETURNING user_id AS id;
 
 -- name: StoreFirstHash
