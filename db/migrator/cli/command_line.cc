@@ -110,8 +110,6 @@ absl::StatusOr<MigrationSet> CommandLine::LoadSet() const {
   return set;
 }
 
-std::string CommandLine::SetName() const { return directory_.empty() ? "built in" : directory_; }
-
 MigrateOptions CommandLine::GetOptions() const {
   return {.lock_wait = DurationOf(lock_wait_),
           .run = {.lock_timeout = DurationOf(lock_timeout_), .lock_retry = DurationOf(lock_retry_)},

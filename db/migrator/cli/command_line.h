@@ -31,8 +31,6 @@ class CommandLine {
   // The files of --dir, which must be what SUM there says, if there is a SUM; otherwise those built
   // in.
   absl::StatusOr<MigrationSet> LoadSet() const;
-  // "built in", or the directory.
-  std::string SetName() const;
   const std::string& directory() const { return directory_; }
 
   // With a report that prints.
