@@ -12,6 +12,7 @@
 #include "parley/message/v1/message_service.grpc.pb.h"
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
+#include "services/runtime/metrics.h"
 
 namespace parley::bench {
 namespace {
@@ -91,7 +92,10 @@ int ServeEcho(const std::string& listen, const std::string& file) {
   }
   const grpc::Slice slice(bytes);
   Echo echo(grpc::ByteBuffer(&slice, 1));
+  runtime::Metrics metrics;
   return runtime::Host({.listen = listen,
+                        .admin_listen = "",
+                        .metrics = metrics,
                         .drain_delay = absl::ZeroDuration(),
                         .drain_grace = absl::Seconds(1),
                         .ready = [] { return absl::OkStatus(); }},

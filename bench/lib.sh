@@ -11,11 +11,12 @@ CHILD=    # what measures just now
 
 # ---- Servers ---------------------------------------------------------------------------------
 
-# start_server NAME COMMAND...: in a session of its own, so that Ctrl-C reaches this script only.
+# start_server NAME COMMAND...: in a session of its own, so that Ctrl-C reaches this script only. Its
+# admin port is a free one, for another may run here on the default ones.
 start_server() {
   local name=$1
   shift
-  setsid "$@" </dev/null >>"$OUT/$name.log" 2>&1 9>&- &
+  PARLEY_ADMIN_LISTEN=127.0.0.1:0 setsid "$@" </dev/null >>"$OUT/$name.log" 2>&1 9>&- &
   remember_process "$name" "$!" 2>/dev/null || true
 }
 

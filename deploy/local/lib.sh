@@ -15,7 +15,7 @@ PACKAGES_BUILD=(
   g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev protobuf-compiler
   protobuf-compiler-grpc libprotobuf-dev libsoci-dev libboost-dev libpq-dev libabsl-dev libgtest-dev
   libgmock-dev libsodium-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
-  libhiredis-dev librabbitmq-dev tzdata
+  libhiredis-dev librabbitmq-dev prometheus-cpp-dev tzdata
   ca-certificates
 )
 # shellcheck disable=SC2034

@@ -160,16 +160,23 @@ show_log() {
 }
 
 start_services() {
-  local i name
+  local i name admin
   STARTED=yes
   for i in "${!SERVICES[@]}"; do
     name=${SERVICES[i]}
+    admin=$((9051 + i))
+    port_free "$admin" || admin=0 # a free one
     # A session of its own: Ctrl-C reaches this script only, which stops things in their order.
-    setsid "$BIN/parley-$name" --listen "${ADDRESSES[i]}" \
+    setsid "$BIN/parley-$name" --listen "${ADDRESSES[i]}" --admin-listen "127.0.0.1:$admin" \
       </dev/null >>"$VAR/log/$name.log" 2>&1 9>&- &
     PIDS[i]=$!
     remember_process "$name" "$!" 2>/dev/null || { show_log "$name"; fail "parley-$name did not start"; }
   done
+}
+
+# admin_address NAME: where its admin port is, by the last line of its log that says so.
+admin_address() {
+  sed -n 's/.*"message":"admin port","address":"\([^"]*\)".*/\1/p' "$VAR/log/$1.log" | tail -n 1
 }
 
 # wait_serving: until the health of all services says SERVING; one that ends fails at once.
@@ -254,6 +261,7 @@ main() {
   local i
   for i in "${!SERVICES[@]}"; do
     note "parley-${SERVICES[i]} serves on ${ADDRESSES[i]}, log $(short "$VAR/log/${SERVICES[i]}.log")"
+    note "$(printf '%*s' "${#SERVICES[i]}" '')        metrics on http://$(admin_address "${SERVICES[i]}")/metrics"
   done
 
   if [[ $DEMO == yes ]]; then

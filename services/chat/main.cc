@@ -22,6 +22,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
+#include "services/runtime/metrics.h"
 
 namespace {
 
@@ -34,8 +35,8 @@ constexpr std::size_t kPasswordQueue = 64;
 int main(int argc, char** argv) {
   using namespace parley;
   runtime::PrepareProcess();
-  const runtime::Config config =
-      runtime::ParseConfigOrExit(argc, argv, "parley-chatd", "127.0.0.1:50051");
+  const runtime::Config config = runtime::ParseConfigOrExit(
+      argc, argv, "parley-chatd", {.listen = "127.0.0.1:50051", .admin_listen = "127.0.0.1:9051"});
   runtime::InitLog("parley-chatd", config.log_level);
 
   const db::OpenOptions database = {
@@ -77,7 +78,12 @@ int main(int argc, char** argv) {
   db::Notifier moves(**pool, db::kMemberChannel);
   chat::ChatService chat_service(chat_calls, chats, moves);
 
+  runtime::Metrics metrics;
+  user_calls.metrics().AddTo(metrics);
+  chat_calls.metrics().AddTo(metrics);
   return runtime::Host({.listen = config.listen,
+                        .admin_listen = config.admin_listen,
+                        .metrics = metrics,
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,

@@ -27,6 +27,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
+#include "services/runtime/metrics.h"
 
 namespace {
 
@@ -42,7 +43,8 @@ int main(int argc, char** argv) {
   std::string search_language = "simple";
   std::string time_zone = "UTC";
   const runtime::Config config = runtime::ParseConfigOrExit(
-      argc, argv, "parley-messaged", "127.0.0.1:50052",
+      argc, argv, "parley-messaged",
+      {.listen = "127.0.0.1:50052", .admin_listen = "127.0.0.1:9052"},
       {{"search-language", "PARLEY_SEARCH_LANGUAGE",
         "text search configuration of PostgreSQL's in which messages are indexed and searched",
         &search_language, message::IsSearchLanguage},
@@ -109,7 +111,11 @@ int main(int argc, char** argv) {
                                           .default_zone = time_zone,
                                           .on_scheduled = [&] { sending.Hint(); }});
 
+  runtime::Metrics metrics;
+  calls.metrics().AddTo(metrics);
   return runtime::Host({.listen = config.listen,
+                        .admin_listen = config.admin_listen,
+                        .metrics = metrics,
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,

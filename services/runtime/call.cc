@@ -65,8 +65,11 @@ CallPipeline::UnaryCall::UnaryCall(const CallPipeline& pipeline, const MethodOpt
     : Call(context),
       service_(pipeline.options_.service),
       method_(method.name),
+      metrics_(pipeline.metrics_.Of(method.name)),
       reactor_(reactor),
       start_(SteadyNow()) {
+  metrics_.Started();
+  metrics_.Received();
   const absl::Duration longest = method.max_deadline > absl::ZeroDuration()
                                      ? method.max_deadline
                                      : pipeline.options_.max_deadline;
@@ -78,13 +81,15 @@ CallPipeline::UnaryCall::UnaryCall(const CallPipeline& pipeline, const MethodOpt
 }
 
 void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
-  reactor_->Finish(EndCall({service_, method_, start_, request_id_}, *context_, status));
+  if (status.ok()) metrics_.Sent();
+  reactor_->Finish(EndCall({metrics_, service_, method_, start_, request_id_}, *context_, status));
 }
 
 grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
                      const absl::Status& status) {
   const std::string log_id = status.ok() ? std::string() : NewLogId();
   const absl::Duration time = SteadyNow() - line.start;
+  line.metrics.Handled(status.code(), time);
   // A message of ours holds ids, limits and names of fields, headers and queues, not what people
   // wrote; it is cut, because a caller may have made it long.
   const absl::string_view request_id = CutText(line.request_id, kMaxRequestIdLength);

@@ -22,6 +22,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "services/runtime/call_metrics.h"
 #include "services/runtime/executor.h"
 #include "services/runtime/request_parser.h"
 
@@ -70,13 +71,14 @@ absl::Time CallerDeadline(const grpc::CallbackServerContext& context);
 
 // What the access line says of a call besides its outcome.
 struct AccessLine {
+  MethodMetrics& metrics;
   absl::string_view service;
   absl::string_view method;
   absl::Time start;
   std::string request_id;
 };
-// Writes the access line of a call that ends; returns what it ends with. `context` is the call's,
-// which must not be finished yet.
+// Writes the access line of a call that ends, and counts it; returns what it ends with. `context`
+// is the call's, which must not be finished yet.
 grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
                      const absl::Status& status);
 
@@ -89,9 +91,10 @@ class CallPipeline {
     absl::Duration max_deadline = absl::Seconds(60);      // for callers that set a longer one
   };
   CallPipeline(Options options, Executor& executor)
-      : options_(std::move(options)), executor_(executor) {}
+      : options_(std::move(options)), executor_(executor), metrics_(options_.service) {}
 
   const std::string& service() const { return options_.service; }
+  const ServiceMetrics& metrics() const { return metrics_; }
 
   // Runs `handler` on the executor; its return value is the answer.
   // Handler: (const Call&, const Request&) -> absl::StatusOr<Reply>. May block; may not throw.
@@ -137,6 +140,7 @@ class CallPipeline {
 
   const Options options_;
   Executor& executor_;
+  const ServiceMetrics metrics_;
 };
 
 // What does not depend on a call's types. It is answered through gRPC's own reactor, whose end
@@ -158,6 +162,7 @@ class CallPipeline::UnaryCall : public Call {
  private:
   const absl::string_view service_;
   const absl::string_view method_;
+  MethodMetrics& metrics_;
   grpc::ServerUnaryReactor* const reactor_;
   const absl::Time start_;
   std::string request_id_;

@@ -12,6 +12,8 @@
 namespace parley::runtime {
 namespace {
 
+constexpr char kNone[] = "none";  // an empty value of a variable is as good as none of it
+
 // Takes "250ms", "10s", "5m"; CLI11 has no durations.
 std::string CheckDuration(const std::string& text) {
   absl::Duration duration;
@@ -43,6 +45,10 @@ std::string CheckAddress(const std::string& text) {
   return "";
 }
 
+std::string CheckAdminAddress(const std::string& text) {
+  return text == kNone ? "" : CheckAddress(text);
+}
+
 // What a database URL may show: not its password, wherever libpq takes one.
 std::string HidePassword(const std::string& url) { return url.empty() ? "" : "(set; not shown)"; }
 
@@ -57,13 +63,20 @@ struct Option {
   int min = 0, max = 0;  // for numbers
 };
 
-std::vector<Option> CommonOptions(absl::string_view default_listen) {
+std::vector<Option> CommonOptions(const DefaultAddresses& addresses) {
   return {
       {.flag = "listen",
        .environment = "PARLEY_LISTEN",
        .help = "host:port to accept calls on; port 0 takes a free one",
-       .value = std::string(default_listen),
+       .value = addresses.listen,
        .check = CheckAddress},
+      {.flag = "admin-listen",
+       .environment = "PARLEY_ADMIN_LISTEN",
+       .help =
+           "host:port of the admin port: HTTP with /metrics, /healthz and /readyz, without TLS; "
+           "port 0 takes a free one, none has no such port",
+       .value = addresses.admin_listen,
+       .check = CheckAdminAddress},
       {.flag = "database-url",
        .environment = "PARLEY_DATABASE_URL",
        .help = "where the database is: a libpq URI or key=value pairs",
@@ -151,6 +164,8 @@ absl::Duration DurationValue(const std::vector<Option>& options, absl::string_vi
 Config ToConfig(const std::vector<Option>& options) {
   Config config;
   config.listen = Value(options, "listen");
+  config.admin_listen = Value(options, "admin-listen");
+  if (config.admin_listen == kNone) config.admin_listen.clear();
   config.database_url = Value(options, "database-url");
   config.workers = std::atoi(Value(options, "workers").c_str());
   config.queue = std::atoi(Value(options, "queue").c_str());
@@ -167,8 +182,8 @@ Config ToConfig(const std::vector<Option>& options) {
 }  // namespace
 
 Config ParseConfigOrExit(int argc, char** argv, absl::string_view program,
-                         absl::string_view default_listen, const std::vector<ExtraOption>& extra) {
-  std::vector<Option> options = CommonOptions(default_listen);
+                         const DefaultAddresses& addresses, const std::vector<ExtraOption>& extra) {
+  std::vector<Option> options = CommonOptions(addresses);
   for (const ExtraOption& option : extra) {
     options.push_back({.flag = option.flag,
                        .environment = option.environment,

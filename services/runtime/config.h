@@ -13,7 +13,8 @@ namespace parley::runtime {
 
 // The options that every server has. Flags win over the environment, the environment over defaults.
 struct Config {
-  std::string listen;  // --listen, PARLEY_LISTEN: host:port
+  std::string listen;        // --listen, PARLEY_LISTEN: host:port
+  std::string admin_listen;  // --admin-listen, PARLEY_ADMIN_LISTEN: host:port; empty: none
   std::string
       database_url;  // --database-url, PARLEY_DATABASE_URL: libpq URI or key=value; a secret
   std::int32_t workers = 4;         // --workers, PARLEY_WORKERS: threads, and so connections
@@ -25,6 +26,12 @@ struct Config {
   absl::Duration drain_grace;    // --drain-grace, PARLEY_DRAIN_GRACE: for calls to finish
   absl::Duration keepalive;      // --keepalive, PARLEY_KEEPALIVE: until a silent caller is asked
   std::string log_level;         // --log-level, PARLEY_LOG_LEVEL: debug, info, warn, error
+};
+
+// Where a server listens unless it is told.
+struct DefaultAddresses {
+  std::string listen;
+  std::string admin_listen;
 };
 
 // An option that only one server has.
@@ -44,7 +51,7 @@ struct ExtraOption {
 // it with 2 after a line on standard error that names the option. Call it first in main, on one
 // thread.
 Config ParseConfigOrExit(int argc, char** argv, absl::string_view program,
-                         absl::string_view default_listen,
+                         const DefaultAddresses& addresses,
                          const std::vector<ExtraOption>& extra = {});
 
 }  // namespace parley::runtime

@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "services/runtime/admin.h"
 #include "services/runtime/log.h"
 
 namespace parley::runtime {
@@ -34,12 +35,12 @@ sigset_t TerminationSignals() {
   return signals;
 }
 
-// Keeps the health service's answers in step with the probe, until told to drain.
+// Keeps the health service's answers, and `is_ready`, in step with the probe, until told to drain.
 class HealthKeeper {
  public:
   HealthKeeper(grpc::HealthCheckServiceInterface& health, const std::vector<std::string>& services,
-               const std::function<absl::Status()>& ready)
-      : health_(health), services_(services), ready_(ready) {
+               const std::function<absl::Status()>& ready, std::atomic<bool>& is_ready)
+      : health_(health), services_(services), ready_(ready), is_ready_(is_ready) {
     health_.SetServingStatus("live", true);
     Probe();
     thread_ = std::thread([this] { Run(); });
@@ -81,6 +82,7 @@ class HealthKeeper {
   }
 
   void Set(bool serving) {
+    is_ready_ = serving;
     health_.SetServingStatus("", serving);
     for (const std::string& service : services_) health_.SetServingStatus(service, serving);
   }
@@ -88,6 +90,7 @@ class HealthKeeper {
   grpc::HealthCheckServiceInterface& health_;
   const std::vector<std::string>& services_;
   const std::function<absl::Status()>& ready_;
+  std::atomic<bool>& is_ready_;
   Mutex mutex_;
   CondVar changed_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
@@ -124,9 +127,26 @@ Host::Host(Options options, std::vector<grpc::Service*> services,
            std::vector<std::string> service_names)
     : options_(std::move(options)),
       services_(std::move(services)),
-      service_names_(std::move(service_names)) {}
+      service_names_(std::move(service_names)) {
+  options_.metrics.AddGauge({"parley_ready", "1 while health says SERVING, otherwise 0."},
+                            [this] { return ready_ ? 1.0 : 0.0; });
+}
 
 int Host::Run() {
+  if (options_.admin_listen.empty()) return Serve();
+  const auto admin = AdminServer::Start({.listen = options_.admin_listen,
+                                         .metrics = [this] { return options_.metrics.Text(); },
+                                         .is_ready = [this] { return ready_.load(); }});
+  if (!admin.ok()) {
+    Log(LogLevel::kError, "cannot open the admin port; is the address right, and free?",
+        {{"address", options_.admin_listen}, {"error", admin.status().message()}});
+    return 1;
+  }
+  Log(LogLevel::kInfo, "admin port", {{"address", (*admin)->address()}});
+  return Serve();
+}
+
+int Host::Serve() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -152,7 +172,7 @@ int Host::Run() {
     return 1;
   }
 
-  HealthKeeper health(*server->GetHealthCheckService(), service_names_, options_.ready);
+  HealthKeeper health(*server->GetHealthCheckService(), service_names_, options_.ready, ready_);
   const std::string host = options_.listen.substr(0, options_.listen.rfind(':'));
   Log(LogLevel::kInfo, "listening", {{"address", absl::StrCat(host, ":", port)}});
   WaitForTermination();

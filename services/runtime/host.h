@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "services/runtime/config.h"
+#include "services/runtime/metrics.h"
 
 namespace parley::runtime {
 
@@ -23,11 +25,13 @@ void PrepareProcess();
 //   health ("" and every service name) follows `ready`; "live" is SERVING as long as the process
 //   is; then health says NOT_SERVING, after drain_delay no new calls are accepted, what runs may
 //   finish within drain_grace, and is cancelled after it; a watchdog ends the process at twice
-//   that.
+//   that. The admin port (admin.h) is there from before the first call until after the last.
 class Host {
  public:
   struct Options {
     std::string listen;
+    std::string admin_listen;  // empty: no admin port
+    Metrics& metrics;          // what it shows; the host adds its own
     absl::Duration drain_delay;
     absl::Duration drain_grace;
     // A connection on which nothing has come for so long gets a ping, and is ended, with all its
@@ -43,14 +47,18 @@ class Host {
   Host(Options options, std::vector<grpc::Service*> services,
        std::vector<std::string> service_names);
 
-  // Returns the exit code of the process: 0 after a drain, 1 if the address could not be bound.
-  // Writes one line, message "listening" with the address, when calls are accepted.
+  // Returns the exit code of the process: 0 after a drain, 1 if an address could not be bound.
+  // Writes one line, message "listening" with the address, when calls are accepted, and one before
+  // it, "admin port", with that of the admin port.
   int Run();
 
  private:
+  int Serve();
+
   const Options options_;
   const std::vector<grpc::Service*> services_;
   const std::vector<std::string> service_names_;
+  std::atomic<bool> ready_{false};
 };
 
 }  // namespace parley::runtime

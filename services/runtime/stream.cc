@@ -10,7 +10,10 @@ template <class Reactor, class Interface>
 StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
                                                  const MethodOptions& method,
                                                  grpc::CallbackServerContext* context)
-    : line_{calls.service(), method.name, SteadyNow(), ""}, context_(context) {}
+    : line_{calls.metrics().Of(method.name), calls.service(), method.name, SteadyNow(), ""},
+      context_(context) {
+  line_.metrics.Started();
+}
 
 template <class Reactor, class Interface>
 void StreamReactor<Reactor, Interface>::KeepAlive(std::shared_ptr<StreamReactor> self) {
@@ -92,6 +95,7 @@ void StreamReactor<Reactor, Interface>::OnWriteDone(bool ok) {
     MutexLock lock(mutex_);
     frame_.Clear();
     writing_ = false;
+    if (ok) line_.metrics.Sent();
     if (!ok && !ended_) {
       ended_ = true;
       end_ = WhyLeft();
@@ -150,6 +154,7 @@ void DuplexReactor::OnReadDone(bool ok) {
   grpc::ByteBuffer frame;
   frame.Swap(&read_);
   const OnFrame on_frame = std::exchange(on_frame_, nullptr);
+  if (ok) metrics().Received();
   on_frame(ok ? &frame : nullptr);
 }
 

@@ -78,6 +78,8 @@ class StreamReactor : public Reactor, public Interface {
   bool Hold() ABSL_LOCKS_EXCLUDED(mutex_);
   void LetGo() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  MethodMetrics& metrics() const { return line_.metrics; }
+
  private:
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -128,6 +130,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeStream(const CallPipeline& call
                                                         Handler handler) {
   const auto stream = std::make_shared<ServerStreamReactor>(calls, method, context);
   stream->KeepAlive(stream);
+  calls.metrics().Of(method.name).Received();
   Request request;
   absl::Status status = ParseRequest(*in, request);
   if (status.ok()) status = handler(request, std::shared_ptr<Stream>(stream));

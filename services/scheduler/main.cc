@@ -22,6 +22,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/host.h"
 #include "services/runtime/log.h"
+#include "services/runtime/metrics.h"
 #include "services/scheduler/dispatcher.h"
 #include "services/scheduler/end_watch.h"
 #include "services/scheduler/push/push_hub.h"
@@ -51,7 +52,8 @@ int main(int argc, char** argv) {
   std::string dead_days = "0";
   std::string targets;
   const runtime::Config config = runtime::ParseConfigOrExit(
-      argc, argv, "parley-schedulerd", "127.0.0.1:50053",
+      argc, argv, "parley-schedulerd",
+      {.listen = "127.0.0.1:50053", .admin_listen = "127.0.0.1:9053"},
       {{"time-zone", "TZ", "IANA zone of local times that name none", &time_zone, IsKnownTimeZone},
        {"history-days", "PARLEY_HISTORY_DAYS",
         "for how many days tasks are kept that have succeeded, expired or been cancelled, 1 to "
@@ -157,8 +159,15 @@ int main(int argc, char** argv) {
                                                       .targets = push_targets,
                                                       .on_change = [&] { push_hub.Hint(); }});
 
+  runtime::Metrics metrics;
+  scheduler_calls.metrics().AddTo(metrics);
+  worker_calls.metrics().AddTo(metrics);
+  queue_calls.metrics().AddTo(metrics);
+  schedule_calls.metrics().AddTo(metrics);
   return runtime::Host(
              {.listen = config.listen,
+              .admin_listen = config.admin_listen,
+              .metrics = metrics,
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .keepalive = config.keepalive,

@@ -29,6 +29,9 @@ LIBRARIES = (
     ("nlohmann/", "json"),
     ("spdlog/", "spdlog"),
     ("CLI/", "cli11"),
+    ("prometheus/", "prometheus"),
+    ("boost/asio/", "beast"),
+    ("boost/beast/", "beast"),
     ("hiredis/", "hiredis"),
     ("amqp", "rabbitmq"),
 )
@@ -52,7 +55,8 @@ ROOMS = {
     ),
     "services/runtime": (
         {"base"},
-        {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "system"},
+        {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "prometheus", "beast",
+         "system"},
     ),
     # What services share beyond the runtime; it knows the tasks, and none of the services.
     "services/jobs": (

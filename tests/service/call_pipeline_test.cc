@@ -51,9 +51,10 @@ grpc::Status Get(const InProcessServer& server, grpc::ClientContext& context) {
 
 TEST(CallPipeline, GivesACallWithoutADeadlineTheDefaultAndCutsALongOne) {
   Executor executor({.threads = 1});
-  CallPipeline calls(
-      {.service = "test", .default_deadline = absl::Seconds(7), .max_deadline = absl::Seconds(50)},
-      executor);
+  CallPipeline calls({.service = "parley.message.v1.MessageService",
+                      .default_deadline = absl::Seconds(7),
+                      .max_deadline = absl::Seconds(50)},
+                     executor);
   absl::Duration left;
   Scripted service(calls, [&](const Call& call) {
     left = call.deadline() - absl::Now();
@@ -80,7 +81,7 @@ TEST(CallPipeline, RefusesWhatDoesNotFitIntoTheQueueAndSaysWhenToRetry) {
   std::promise<void> started;
   std::promise<void> gate;
   Executor executor({.threads = 1, .queue = 0});  // ends before what its work refers to
-  CallPipeline calls({.service = "test"}, executor);
+  CallPipeline calls({.service = "parley.message.v1.MessageService"}, executor);
   Scripted service(calls, [&](const Call&) {
     started.set_value();
     gate.get_future().wait();
@@ -107,11 +108,65 @@ TEST(CallPipeline, RefusesWhatDoesNotFitIntoTheQueueAndSaysWhenToRetry) {
   first.join();
 }
 
+// The value of a series, by its name and labels as they are written.
+std::string ValueOf(const Metrics& metrics, const std::string& series) {
+  const std::string text = "\n" + metrics.Text();
+  const std::size_t at = text.find("\n" + series + " ");
+  if (at == std::string::npos) return "absent";
+  const std::size_t value = at + series.size() + 2;
+  return text.substr(value, text.find('\n', value) - value);
+}
+
+TEST(CallPipeline, CountsCallsByHowTheyEnd) {
+  Executor executor({.threads = 1});
+  CallPipeline calls({.service = "parley.message.v1.MessageService"}, executor);
+  Metrics metrics;
+  calls.metrics().AddTo(metrics);
+  int asked = 0;
+  Scripted service(calls, [&](const Call&) -> absl::StatusOr<Message> {
+    if (++asked == 3) return absl::NotFoundError("it is not there");
+    return Message();
+  });
+  const std::string labels =
+      "{grpc_type=\"unary\",grpc_service=\"parley.message.v1.MessageService\","
+      "grpc_method=\"GetMessage\"";
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_started_total" + labels + "}"), "0");
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_handled_total" + labels + ",grpc_code=\"DataLoss\"}"),
+            "0");
+  {
+    InProcessServer server({&service});
+    for (int i = 0; i < 3; ++i) {
+      grpc::ClientContext context;
+      Get(server, context);
+    }
+    grpc::ClientContext context;
+    grpc::GenericStub stub(server.channel());
+    const grpc::Slice no_request("\xff\xff");
+    grpc::ByteBuffer in(&no_request, 1);
+    grpc::ByteBuffer out;
+    std::promise<grpc::Status> done;
+    stub.UnaryCall(&context, "/parley.message.v1.MessageService/GetMessage", {}, &in, &out,
+                   [&](grpc::Status status) { done.set_value(std::move(status)); });
+    EXPECT_EQ(done.get_future().get().error_code(), StatusCode::INVALID_ARGUMENT);
+  }  // waits until every call has ended
+  const auto handled = [&](const std::string& code) {
+    return ValueOf(metrics, "grpc_server_handled_total" + labels + ",grpc_code=\"" + code + "\"}");
+  };
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_started_total" + labels + "}"), "4");
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_msg_received_total" + labels + "}"), "4");
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_msg_sent_total" + labels + "}"), "2");
+  EXPECT_EQ(ValueOf(metrics, "grpc_server_handling_seconds_count" + labels + "}"), "4");
+  EXPECT_EQ(handled("OK"), "2");
+  EXPECT_EQ(handled("NotFound"), "1");
+  EXPECT_EQ(handled("InvalidArgument"), "1");
+  EXPECT_EQ(handled("Canceled"), "0");
+}
+
 TEST(CallPipeline, DoesNoWorkForCallersThatLeftOrCallsThatAreLate) {
   std::promise<void> started;
   std::promise<void> gate;
   Executor executor({.threads = 1});
-  CallPipeline calls({.service = "test"}, executor);
+  CallPipeline calls({.service = "parley.message.v1.MessageService"}, executor);
   ASSERT_TRUE(executor.Submit([&] {
     started.set_value();
     gate.get_future().wait();
@@ -136,7 +191,7 @@ TEST(CallPipeline, TellsTheHandlerThatItsCallerHasLeft) {
   std::promise<void> started;
   std::atomic<bool> noticed{false};
   Executor executor({.threads = 1});
-  CallPipeline calls({.service = "test"}, executor);
+  CallPipeline calls({.service = "parley.message.v1.MessageService"}, executor);
   Scripted service(calls, [&](const Call& call) -> absl::StatusOr<Message> {
     started.set_value();
     while (!call.IsCancelled()) std::this_thread::yield();
@@ -154,7 +209,7 @@ TEST(CallPipeline, TellsTheHandlerThatItsCallerHasLeft) {
 
 TEST(CallPipeline, AnswersBytesThatAreNoRequestWithTheFieldThatIsWrong) {
   Executor executor({.threads = 1});
-  CallPipeline calls({.service = "test"}, executor);
+  CallPipeline calls({.service = "parley.message.v1.MessageService"}, executor);
   Scripted service(calls, [](const Call&) { return Message(); });
   InProcessServer server({&service});
   grpc::GenericStub stub(server.channel());

@@ -22,7 +22,9 @@ def binary(name):
 
 def environment(url, extra=None):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-    return clean | {"TZ": "UTC"} | ({"PARLEY_DATABASE_URL": url} if url else {}) | (extra or {})
+    # Services run side by side, so that each has to take a free port.
+    always = {"TZ": "UTC", "PARLEY_ADMIN_LISTEN": "127.0.0.1:0"}
+    return clean | always | ({"PARLEY_DATABASE_URL": url} if url else {}) | (extra or {})
 
 
 def run_binary(name, *arguments, url=None, check=True, env=None):

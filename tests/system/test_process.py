@@ -34,7 +34,7 @@ class OptionsTest(unittest.TestCase):
             flags = set(re.findall(r"--([a-z][a-z-]+)", shown)) - {"help", "print-config"}
             config = self.print_config(name)
             self.assertEqual(set(config), flags)
-            self.assertLessEqual({"listen", "database-url", "workers", "queue", "default-deadline",
+            self.assertLessEqual({"listen", "admin-listen", "database-url", "workers", "queue", "default-deadline",
                                   "max-deadline", "drain-delay", "drain-grace", "keepalive",
                                   "log-level"}, flags)
             for option, rest in config.items():
@@ -48,7 +48,10 @@ class OptionsTest(unittest.TestCase):
 
     def test_each_service_listens_on_its_own_loopback_port_by_default(self):
         for name, port in zip(SERVICES, (50051, 50052, 50053)):
-            self.assertIn(f"127.0.0.1:{port}", self.print_config(name)["listen"])
+            # An empty variable is as good as none of it.
+            config = self.print_config(name, env={"PARLEY_ADMIN_LISTEN": ""})
+            self.assertIn(f"127.0.0.1:{port}", config["listen"])
+            self.assertIn(f"127.0.0.1:{port - 41000}", config["admin-listen"])
 
     def test_flags_win_over_the_environment(self):
         env = {"PARLEY_WORKERS": "7"}
@@ -63,7 +66,8 @@ class OptionsTest(unittest.TestCase):
                             ("--max-deadline", "-1s"), ("--drain-grace", "inf"),
                             ("--log-level", "loud"), ("--workers", None),
                             ("--listen", "nonsense"), ("--listen", "127.0.0.1:99999"),
-                            ("--listen", "127.0.0.1:-1"), ("--listen", "127.0.0.1:")):
+                            ("--listen", "127.0.0.1:-1"), ("--listen", "127.0.0.1:"),
+                            ("--admin-listen", "9051"), ("--admin-listen", "127.0.0.1:99999")):
             with self.subTest(flag=flag, wrong=wrong):
                 done = self.run_service("messaged", flag, *([wrong] if wrong else []), check=False)
                 self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
