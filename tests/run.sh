@@ -113,7 +113,7 @@ main() {
   step "Packages and tools"
   local packages=("${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}"
     python3-psycopg2 "${PACKAGES_CELERY[@]}" "${PACKAGES_CLOCK[@]}"
-    "${PACKAGES_ORIGINAL[@]}")
+    "${PACKAGES_ORIGINAL[@]}" "${PACKAGES_PACKAGING[@]}")
   [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")
   need_packages "${packages[@]}"
   local tool
