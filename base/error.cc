@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kMaxViolations = 100;
 constexpr absl::string_view kReasonKey = "parley/reason";
 constexpr absl::string_view kRetryKey = "parley/retry-micros";
+constexpr absl::string_view kQuotaSubjectKey = "parley/quota-subject";
+constexpr absl::string_view kQuotaDescriptionKey = "parley/quota-description";
 constexpr absl::string_view kMetadataPrefix = "parley/metadata/";
 constexpr absl::string_view kViolationPrefix = "parley/violation/";
 
@@ -38,6 +40,13 @@ absl::Status InternalError(absl::string_view detail) {
 
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
   status.SetPayload(kRetryKey, absl::Cord(absl::StrCat(absl::ToInt64Microseconds(delay))));
+  return status;
+}
+
+absl::Status WithQuota(absl::Status status, absl::string_view subject,
+                       absl::string_view description) {
+  status.SetPayload(kQuotaSubjectKey, absl::Cord(subject));
+  status.SetPayload(kQuotaDescriptionKey, absl::Cord(description));
   return status;
 }
 
@@ -73,6 +82,10 @@ ErrorDetails DetailsOf(const absl::Status& status) {
       if (absl::SimpleAtoi(std::string(value), &micros)) {
         details.retry_delay = absl::Microseconds(micros);
       }
+    } else if (key == kQuotaSubjectKey) {
+      details.quota_subject = std::string(value);
+    } else if (key == kQuotaDescriptionKey) {
+      details.quota_description = std::string(value);
     } else if (absl::ConsumePrefix(&key, kMetadataPrefix)) {
       details.metadata.emplace_back(key, value);
     } else if (absl::ConsumePrefix(&key, kViolationPrefix)) {

@@ -49,6 +49,15 @@ inline constexpr absl::string_view kDedupeKeyTaken = "DEDUPE_KEY_TAKEN";
 inline constexpr absl::string_view kScheduleNotFound = "SCHEDULE_NOT_FOUND";
 inline constexpr absl::string_view kScheduleNameTaken = "SCHEDULE_NAME_TAKEN";
 inline constexpr absl::string_view kLeaseLost = "LEASE_LOST";
+inline constexpr absl::string_view kCredentialsMissing = "CREDENTIALS_MISSING";
+inline constexpr absl::string_view kInvalidToken = "INVALID_TOKEN";
+inline constexpr absl::string_view kUnknownCertificate = "UNKNOWN_CERTIFICATE";
+inline constexpr absl::string_view kScopeMissing = "SCOPE_MISSING";
+inline constexpr absl::string_view kNotForUsers = "NOT_FOR_USERS";
+inline constexpr absl::string_view kTooManyCalls = "TOO_MANY_CALLS";
+inline constexpr absl::string_view kTooManyStreams = "TOO_MANY_STREAMS";
+inline constexpr absl::string_view kRateLimited = "RATE_LIMITED";
+inline constexpr absl::string_view kTooManyWrongPasswords = "TOO_MANY_WRONG_PASSWORDS";
 inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr absl::string_view kDatabaseUnavailable = "DATABASE_UNAVAILABLE";
 inline constexpr absl::string_view kCommitInDoubt = "COMMIT_IN_DOUBT";
@@ -69,6 +78,10 @@ absl::Status InternalError(absl::string_view detail);
 
 // Says after how long a retry may succeed (google.rpc.RetryInfo).
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
+
+// Says which limit was met (google.rpc.QuotaFailure): `subject` is whose, `description` which.
+absl::Status WithQuota(absl::Status status, absl::string_view subject,
+                       absl::string_view description);
 
 // Collects everything that is wrong with a request, so that the caller learns it all at once.
 class Violations {
@@ -94,6 +107,8 @@ struct ErrorDetails {
   std::vector<std::pair<std::string, std::string>> metadata;    // sorted by name
   std::vector<std::pair<std::string, std::string>> violations;  // field, description; as added
   std::optional<absl::Duration> retry_delay;
+  std::string quota_subject;  // empty: no limit was met
+  std::string quota_description;
 };
 ErrorDetails DetailsOf(const absl::Status& status);
 

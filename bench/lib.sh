@@ -112,6 +112,8 @@ take_turn() {
   for name in "${!PARLEY_@}" "${!PG@}"; do
     [[ $name == PG || $name == PGSSL* ]] || unset "$name"
   done
+  # The load comes from one caller, whom nothing is to hold back.
+  export PARLEY_CALLER_RATE=0 PARLEY_CALLER_CALLS=0 PARLEY_CALLER_STREAMS=0
 }
 
 # measure NAME COMMAND...: its output goes to NAME in the round's folder RAW. A failure is noted and

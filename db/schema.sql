@@ -665,6 +665,16 @@ CREATE TABLE public.message_revisions (
 
 
 --
+-- Name: password_attempts; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.password_attempts (
+    subject text NOT NULL COLLATE pg_catalog."C",
+    forgiven_at timestamp with time zone NOT NULL
+);
+
+
+--
 -- Name: queue_counters; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1062,6 +1072,14 @@ ALTER TABLE ONLY public.messages
 
 
 --
+-- Name: password_attempts password_attempts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.password_attempts
+    ADD CONSTRAINT password_attempts_pkey PRIMARY KEY (subject);
+
+
+--
 -- Name: queue_counters queue_counters_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1254,6 +1272,13 @@ CREATE INDEX messages_search ON public.messages USING gin (chat_id, search) WITH
 --
 
 CREATE INDEX messages_tombstones ON public.messages USING btree (chat_id, seq) INCLUDE (user_id) WHERE deleted;
+
+
+--
+-- Name: password_attempts_by_forgiven_at; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX password_attempts_by_forgiven_at ON public.password_attempts USING btree (forgiven_at);
 
 
 --

@@ -15,7 +15,8 @@ PACKAGES_BUILD=(
   g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev protobuf-compiler
   protobuf-compiler-grpc libprotobuf-dev libsoci-dev libboost-dev libpq-dev libabsl-dev libgtest-dev
   libgmock-dev libsodium-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
-  libhiredis-dev librabbitmq-dev prometheus-cpp-dev tzdata
+  libhiredis-dev librabbitmq-dev librhonabwy-dev libssl-dev prometheus-cpp-dev
+  tzdata
   ca-certificates
 )
 # shellcheck disable=SC2034
@@ -34,6 +35,12 @@ PACKAGES_CELERY=(redis-server rabbitmq-server python3-celery python3-redis)
 # What the original application is made of, whose database can be adopted.
 # shellcheck disable=SC2034
 PACKAGES_ORIGINAL=(python3-sqlalchemy alembic)
+# What plays the issuer of tokens and the authority of certificates.
+# shellcheck disable=SC2034
+PACKAGES_CREDENTIALS=(python3-jwt python3-cryptography openssl)
+# What plays clients that no library would be.
+# shellcheck disable=SC2034
+PACKAGES_HOSTILE=(python3-h2)
 # What puts the clock of a PostgreSQL wrong.
 # shellcheck disable=SC2034
 PACKAGES_CLOCK=(faketime)

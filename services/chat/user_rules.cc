@@ -1,5 +1,6 @@
 #include "services/chat/user_rules.h"
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/text.h"
 
@@ -37,6 +38,12 @@ void CheckPassword(absl::string_view password, PasswordUse use, Violations& viol
   if (password.size() > kMaxPasswordBytes) {
     violations.Add("password", absl::StrCat("must have at most ", kMaxPasswordBytes, " bytes"));
   }
+}
+
+bool IsFailureLimit(const std::string& text) {
+  constexpr std::int32_t kMost = 1000000;
+  std::int32_t limit = 0;
+  return absl::SimpleAtoi(text, &limit) && limit >= 0 && limit <= kMost;
 }
 
 }  // namespace parley::chat

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -27,5 +28,8 @@ void CheckUserName(absl::string_view field, absl::string_view name, Violations& 
 
 // At most kMaxPasswordBytes; kMustGive: at least one.
 void CheckPassword(absl::string_view password, PasswordUse use, Violations& violations);
+
+// Whether `text` is a number of wrong passwords that may be allowed: 0 to 1000000.
+bool IsFailureLimit(const std::string& text);
 
 }  // namespace parley::chat

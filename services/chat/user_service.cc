@@ -38,7 +38,7 @@ std::vector<std::int64_t> ToVector(const google::protobuf::RepeatedField<std::in
 
 grpc::ServerUnaryReactor* UserService::CreateUser(Context* context, const Bytes* in, Bytes* out) {
   return calls_.Unary<v1::CreateUserRequest, v1::User>(
-      {.name = "CreateUser", .executor = &password_executor_}, context, in, out,
+      {.name = "CreateUser", .executor = &passwords_.executor}, context, in, out,
       [this](const Call& call, const v1::CreateUserRequest& request) {
         return Create(call, request);
       });
@@ -62,7 +62,7 @@ absl::StatusOr<v1::User> UserService::Create(const Call& call,
   params.fingerprint =
       Fingerprint({request.login(), request.has_name() ? "name" : "", request.name()});
   if (!request.password().empty()) {
-    PARLEY_ASSIGN_OR_RETURN(params.password_hash, hasher_.Hash(request.password()));
+    PARLEY_ASSIGN_OR_RETURN(params.password_hash, passwords_.hasher.Hash(request.password()));
   }
   PARLEY_ASSIGN_OR_RETURN(const User user, users_.Create(params, call.deadline()));
   return ToProto(user);
@@ -186,7 +186,7 @@ absl::StatusOr<v1::User> UserService::Update(const Call& call,
 
 grpc::ServerUnaryReactor* UserService::SetPassword(Context* context, const Bytes* in, Bytes* out) {
   return calls_.Unary<v1::SetPasswordRequest, v1::User>(
-      {.name = "SetPassword", .executor = &password_executor_}, context, in, out,
+      {.name = "SetPassword", .executor = &passwords_.executor}, context, in, out,
       [this](const Call& call, const v1::SetPasswordRequest& request) -> absl::StatusOr<v1::User> {
         Violations violations;
         CheckId("user_id", request.user_id(), violations);
@@ -194,7 +194,7 @@ grpc::ServerUnaryReactor* UserService::SetPassword(Context* context, const Bytes
         PARLEY_RETURN_IF_ERROR(violations.ToStatus());
         std::optional<std::string> hash;
         if (!request.password().empty()) {
-          PARLEY_ASSIGN_OR_RETURN(hash, hasher_.Hash(request.password()));
+          PARLEY_ASSIGN_OR_RETURN(hash, passwords_.hasher.Hash(request.password()));
         }
         PARLEY_ASSIGN_OR_RETURN(const User user,
                                 users_.SetPassword(request.user_id(), hash, call.deadline()));
@@ -205,7 +205,7 @@ grpc::ServerUnaryReactor* UserService::SetPassword(Context* context, const Bytes
 grpc::ServerUnaryReactor* UserService::VerifyPassword(Context* context, const Bytes* in,
                                                       Bytes* out) {
   return calls_.Unary<v1::VerifyPasswordRequest, v1::User>(
-      {.name = "VerifyPassword", .executor = &password_executor_}, context, in, out,
+      {.name = "VerifyPassword", .executor = &passwords_.executor}, context, in, out,
       [this](const Call& call, const v1::VerifyPasswordRequest& request) {
         return Verify(call, request);
       });
@@ -217,12 +217,18 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
   const std::string login_key = CheckLogin("login", request.login(), violations);
   CheckPassword(request.password(), PasswordUse::kMustGive, violations);
   PARLEY_RETURN_IF_ERROR(violations.ToStatus());
+  const db::PasswordAttempt attempt = {login_key, call.caller().name};
+  PARLEY_RETURN_IF_ERROR(CheckMayTry(attempt, call.deadline()));
   PARLEY_ASSIGN_OR_RETURN(const std::optional<db::Credentials> stored,
                           users_.GetCredentials(login_key, call.deadline()));
   PARLEY_ASSIGN_OR_RETURN(const bool right, IsRight(request.password(), stored));
-  if (!right) return WrongCredentials();
+  if (!right) {
+    PARLEY_RETURN_IF_ERROR(passwords_.attempts.Failed(attempt, call.deadline()));
+    return WrongCredentials();
+  }
+  PARLEY_RETURN_IF_ERROR(passwords_.attempts.Succeeded(attempt, call.deadline()));
   if (stored->legacy_password) {
-    PARLEY_ASSIGN_OR_RETURN(const std::string hash, hasher_.Hash(request.password()));
+    PARLEY_ASSIGN_OR_RETURN(const std::string hash, passwords_.hasher.Hash(request.password()));
     // False if another call was quicker: it verified this password, or replaced it just now.
     PARLEY_RETURN_IF_ERROR(
         users_.ReplaceLegacyPassword(stored->user.id, hash, call.deadline()).status());
@@ -233,14 +239,25 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
   return ToProto(stored->user);
 }
 
+absl::Status UserService::CheckMayTry(const db::PasswordAttempt& attempt, absl::Time deadline) {
+  PARLEY_ASSIGN_OR_RETURN(const absl::Duration wait, passwords_.attempts.WaitOf(attempt, deadline));
+  if (wait <= absl::ZeroDuration()) return absl::OkStatus();
+  constexpr absl::string_view kText = "too many wrong passwords";
+  return WithQuota(
+      WithRetryDelay(
+          Error(absl::StatusCode::kResourceExhausted, reason::kTooManyWrongPasswords, kText), wait),
+      "passwords", kText);
+}
+
 absl::StatusOr<bool> UserService::IsRight(const std::string& password,
                                           const std::optional<db::Credentials>& stored) const {
   // The same work whether the login exists or not, so that time tells nothing.
-  if (stored && stored->password_hash) return hasher_.Verify(password, *stored->password_hash);
+  if (stored && stored->password_hash)
+    return passwords_.hasher.Verify(password, *stored->password_hash);
   if (stored && stored->legacy_password) {
-    return hasher_.VerifyPlain(password, *stored->legacy_password);
+    return passwords_.hasher.VerifyPlain(password, *stored->legacy_password);
   }
-  return hasher_.VerifyNobody(password);
+  return passwords_.hasher.VerifyNobody(password);
 }
 
 grpc::ServerUnaryReactor* UserService::DeleteUser(Context* context, const Bytes* in, Bytes* out) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "db/repository/erasure_repository.h"
+#include "db/repository/password_attempt_repository.h"
 #include "db/repository/user_repository.h"
 #include "parley/chat/v1/user_service.grpc.pb.h"
 #include "services/chat/password_hasher.h"
@@ -16,6 +17,14 @@ namespace parley::chat {
 struct Erasing {
   db::ErasureRepository& erasures;
   std::function<void()> on_begun;  // called after each commit; any thread, must not block
+};
+
+// What the calls on passwords need. `executor` runs those that hash, so that they cannot hold up
+// the others.
+struct Passwords {
+  runtime::Executor& executor;
+  const PasswordHasher& hasher;
+  db::PasswordAttemptRepository& attempts;
 };
 
 // Thread-safe. What it is given must outlive it.
@@ -32,14 +41,9 @@ class UserService final
                                  v1::UserService::WithRawCallbackMethod_EraseUser,
                                  v1::UserService::WithRawCallbackMethod_GetErasure>::type {
  public:
-  // `password_executor` runs the calls that hash passwords, so that they cannot hold up the others.
-  UserService(runtime::CallPipeline& calls, runtime::Executor& password_executor,
-              db::UserRepository& users, const PasswordHasher& hasher, Erasing erasing)
-      : calls_(calls),
-        password_executor_(password_executor),
-        users_(users),
-        hasher_(hasher),
-        erasing_(std::move(erasing)) {}
+  UserService(runtime::CallPipeline& calls, db::UserRepository& users, Passwords passwords,
+              Erasing erasing)
+      : calls_(calls), users_(users), passwords_(passwords), erasing_(std::move(erasing)) {}
 
   using Reactor = grpc::ServerUnaryReactor;
   using Context = grpc::CallbackServerContext;
@@ -65,14 +69,15 @@ class UserService final
   absl::StatusOr<v1::User> Update(const runtime::Call& call, const v1::UpdateUserRequest& request);
   absl::StatusOr<v1::User> Verify(const runtime::Call& call,
                                   const v1::VerifyPasswordRequest& request);
+  // RESOURCE_EXHAUSTED, with the delay: too many wrong passwords.
+  absl::Status CheckMayTry(const db::PasswordAttempt& attempt, absl::Time deadline);
   // nullopt: there is no such login.
   absl::StatusOr<bool> IsRight(const std::string& password,
                                const std::optional<db::Credentials>& stored) const;
 
   runtime::CallPipeline& calls_;
-  runtime::Executor& password_executor_;
   db::UserRepository& users_;
-  const PasswordHasher& hasher_;
+  const Passwords passwords_;
   const Erasing erasing_;
 };
 

@@ -4,11 +4,13 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/local_time.h"
 #include "db/core/listener.h"
 #include "db/core/session_pool.h"
 #include "db/migrator/open_database.h"
+#include "db/repository/access_repository.h"
 #include "db/repository/event_repository.h"
 #include "db/repository/message_repository.h"
 #include "db/repository/notifier.h"
@@ -16,6 +18,8 @@
 #include "db/repository/scheduled_message_repository.h"
 #include "db/repository/search_repository.h"
 #include "db/repository/task_repository.h"
+#include "services/access/ask_database.h"
+#include "services/access/gatekeeper.h"
 #include "services/jobs/worker.h"
 #include "services/message/message_rules.h"
 #include "services/message/message_service.h"
@@ -65,6 +69,20 @@ int main(int argc, char** argv) {
                  {{"error", std::string((pool.ok() ? dsn.status() : pool.status()).message())}});
     return EXIT_FAILURE;
   }
+  db::AccessRepository roles(**pool);
+  const absl::StatusOr<std::unique_ptr<access::Gatekeeper>> gate =
+      access::Gatekeeper::Open(config, access::AskDatabase(roles));
+  if (!gate.ok()) {
+    runtime::Log(runtime::LogLevel::kError, "cannot tell who may call",
+                 {{"error", gate.status().message()}});
+    return EXIT_FAILURE;
+  }
+  const auto calls_of = [&](absl::string_view service) {
+    return runtime::CallPipeline::Options{.service = std::string(service),
+                                          .default_deadline = config.default_deadline,
+                                          .max_deadline = config.max_deadline,
+                                          .gate = gate->get()};
+  };
 
   db::SearchRepository search(**pool, search_language);
   if (const absl::Status known = search.CheckLanguage(SteadyNow() + config.default_deadline);
@@ -76,10 +94,7 @@ int main(int argc, char** argv) {
 
   runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),
                               .queue = static_cast<std::size_t>(config.queue)});
-  runtime::CallPipeline calls({.service = "parley.message.v1.MessageService",
-                               .default_deadline = config.default_deadline,
-                               .max_deadline = config.max_deadline},
-                              executor);
+  runtime::CallPipeline calls(calls_of("parley.message.v1.MessageService"), executor);
   // What goes through a hot lane goes together with others, and so fast, that more may wait.
   const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
   db::MessageRepository messages(
@@ -116,6 +131,7 @@ int main(int argc, char** argv) {
   return runtime::Host({.listen = config.listen,
                         .admin_listen = config.admin_listen,
                         .metrics = metrics,
+                        .transport = config.transport,
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,

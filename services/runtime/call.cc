@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -80,12 +81,47 @@ CallPipeline::UnaryCall::UnaryCall(const CallPipeline& pipeline, const MethodOpt
                                               : std::min(asked, start_ + longest);
 }
 
-void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
-  if (status.ok()) metrics_.Sent();
-  reactor_->Finish(EndCall({metrics_, service_, method_, start_, request_id_}, *context_, status));
+absl::Status CallPipeline::UnaryCall::CheckBeforeHandler() const {
+  PARLEY_RETURN_IF_ERROR(CheckAlive());
+  return question_ == nullptr ? absl::OkStatus() : question_(deadline_);
 }
 
-grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
+absl::Status CallPipeline::UnaryCall::Admit(const CallPipeline& pipeline,
+                                            const MethodOptions& method) {
+  PARLEY_ASSIGN_OR_RETURN(admission_, pipeline.Admit(method, *context_));
+  return absl::OkStatus();
+}
+
+absl::Status CallPipeline::UnaryCall::Examine(const CallPipeline& pipeline,
+                                              const MethodOptions& method,
+                                              const google::protobuf::Message& request) {
+  PARLEY_ASSIGN_OR_RETURN(question_, pipeline.Examine(method, admission_, request));
+  return absl::OkStatus();
+}
+
+void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
+  const std::string caller = admission_.caller == nullptr ? "" : admission_.caller->name;
+  admission_.place.reset();  // before the caller can know of the end, and call again
+  if (status.ok()) metrics_.Sent();
+  reactor_->Finish(
+      EndCall({metrics_, service_, method_, start_, request_id_, caller}, *context_, status));
+}
+
+absl::StatusOr<Admission> CallPipeline::Admit(const MethodOptions& method,
+                                              const grpc::CallbackServerContext& context) const {
+  if (options_.gate != nullptr) return options_.gate->Admit(context, options_.service, method.name);
+  static const auto* const anybody = new std::shared_ptr<const Caller>(std::make_shared<Caller>());
+  return Admission{.caller = *anybody};
+}
+
+absl::StatusOr<Question> CallPipeline::Examine(const MethodOptions& method,
+                                               const Admission& admission,
+                                               const google::protobuf::Message& request) const {
+  if (options_.gate == nullptr) return Question();
+  return options_.gate->Examine(*admission.caller, options_.service, method.name, request);
+}
+
+grpc::Status EndCall(const AccessLine& line, grpc::CallbackServerContext& context,
                      const absl::Status& status) {
   const std::string log_id = status.ok() ? std::string() : NewLogId();
   const absl::Duration time = SteadyNow() - line.start;
@@ -100,16 +136,23 @@ grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& 
          {"grpc.code", "OK"},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
+         {"caller", line.caller},
          {"request_id", request_id}});
   } else {
+    const ErrorDetails details = DetailsOf(status);
+    if (details.retry_delay) {
+      const std::int64_t ms = absl::ToInt64Milliseconds(*details.retry_delay) + 1;
+      context.AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(ms));
+    }
     Log(LevelOf(status.code()), "call",
         {{"grpc.service", line.service},
          {"grpc.method", line.method},
          {"grpc.code", CodeName(status.code())},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
+         {"caller", line.caller},
          {"request_id", request_id},
-         {"reason", DetailsOf(status).reason},
+         {"reason", details.reason},
          {"error", CutText(status.message(), kMaxLoggedError)},
          {"log_id", log_id}});
   }

@@ -1,6 +1,6 @@
-// The road every unary call takes: parse, admit, run on an executor, answer, log.
+// The road every unary call takes: admit, parse, run on an executor, answer, log.
 //
-//   gRPC thread:     parse the bytes -> give the call its deadline -> queue it, or refuse
+//   gRPC thread:     ask the gate -> parse the bytes -> queue the call, or refuse it
 //   executor thread: drop it if the caller has left or the deadline has passed -> handler -> reply
 //                    (calls that only hand their work to a queue of its own skip this: UnaryNow)
 //   whoever answers: status and details -> access line -> Finish
@@ -24,6 +24,7 @@
 #include "base/status_macros.h"
 #include "services/runtime/call_metrics.h"
 #include "services/runtime/executor.h"
+#include "services/runtime/gate.h"
 #include "services/runtime/request_parser.h"
 
 namespace parley::runtime {
@@ -52,6 +53,9 @@ class Call {
   // When the answer is due: the caller's deadline, or the server's default, at most the maximum.
   absl::Time deadline() const { return deadline_; }
 
+  // Who calls.
+  const Caller& caller() const { return *admission_.caller; }
+
   // Whether the caller has left. Any thread may ask.
   bool IsCancelled() const { return context_->IsCancelled(); }
 
@@ -64,6 +68,7 @@ class Call {
 
   grpc::CallbackServerContext* const context_;
   absl::Time deadline_;
+  Admission admission_;
 };
 
 // The caller's deadline; absl::InfiniteFuture() if there is none.
@@ -76,10 +81,12 @@ struct AccessLine {
   absl::string_view method;
   absl::Time start;
   std::string request_id;
+  std::string caller;  // empty: nobody is asked who they are
 };
 // Writes the access line of a call that ends, and counts it; returns what it ends with. `context`
-// is the call's, which must not be finished yet.
-grpc::Status EndCall(const AccessLine& line, const grpc::CallbackServerContext& context,
+// is the call's, which must not be finished yet; if the error says when to try again, so does its
+// trailer grpc-retry-pushback-ms, which gRPC's clients heed by themselves.
+grpc::Status EndCall(const AccessLine& line, grpc::CallbackServerContext& context,
                      const absl::Status& status);
 
 // The calls of one service. Thread-safe; outlives the server.
@@ -89,12 +96,21 @@ class CallPipeline {
     std::string service;                                  // "parley.chat.v1.ChatService"
     absl::Duration default_deadline = absl::Seconds(10);  // for callers that set none
     absl::Duration max_deadline = absl::Seconds(60);      // for callers that set a longer one
+    Gate* gate = nullptr;                                 // null: everybody may do everything
   };
   CallPipeline(Options options, Executor& executor)
       : options_(std::move(options)), executor_(executor), metrics_(options_.service) {}
 
   const std::string& service() const { return options_.service; }
   const ServiceMetrics& metrics() const { return metrics_; }
+
+  // Lets a call in, or says why not. Before anything of the request is looked at.
+  absl::StatusOr<Admission> Admit(const MethodOptions& method,
+                                  const grpc::CallbackServerContext& context) const;
+
+  // Whether the request is one of the user's for whom its caller acts, and what is left to ask.
+  absl::StatusOr<Question> Examine(const MethodOptions& method, const Admission& admission,
+                                   const google::protobuf::Message& request) const;
 
   // Runs `handler` on the executor; its return value is the answer.
   // Handler: (const Call&, const Request&) -> absl::StatusOr<Reply>. May block; may not throw.
@@ -120,7 +136,7 @@ class CallPipeline {
                                        Handler handler);
 
   // The same without the executor: the handler is called here and now, on gRPC's thread, and must
-  // not block.
+  // not block. (Only where the gate has a question to the database is it called on the executor.)
   template <class Request, class Reply, class Handler>
   grpc::ServerUnaryReactor* UnaryNow(const MethodOptions& method,
                                      grpc::CallbackServerContext* context,
@@ -131,12 +147,15 @@ class CallPipeline {
   class UnaryCall;
   template <class Request, class Reply>
   class TypedCall;
-  // Null: the call has been answered, because the bytes are no request.
+  // Null: the call has been answered, because it was not let in or the bytes are no request.
   template <class Request, class Reply>
   TypedCall<Request, Reply>* Begin(const MethodOptions& method,
                                    grpc::CallbackServerContext* context,
                                    grpc::ServerUnaryReactor* reactor, const grpc::ByteBuffer& in,
                                    grpc::ByteBuffer* out) const;
+  // What runs on the executor.
+  template <class Request, class Reply, class Handler>
+  void Later(const MethodOptions& method, TypedCall<Request, Reply>* call, Handler handler) const;
 
   const Options options_;
   Executor& executor_;
@@ -151,8 +170,16 @@ class CallPipeline::UnaryCall : public Call {
   UnaryCall(const CallPipeline& pipeline, const MethodOptions& method,
             grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor);
 
+  bool has_question() const { return question_ != nullptr; }
+  // OK if the handler may see the call. May block, if there is a question.
+  absl::Status CheckBeforeHandler() const;
+
  protected:
   ~UnaryCall() = default;
+
+  absl::Status Admit(const CallPipeline& pipeline, const MethodOptions& method);
+  absl::Status Examine(const CallPipeline& pipeline, const MethodOptions& method,
+                       const google::protobuf::Message& request);
 
   // Ends the call: status, details, access line. Once.
   void Answer(const absl::Status& status);
@@ -166,6 +193,7 @@ class CallPipeline::UnaryCall : public Call {
   grpc::ServerUnaryReactor* const reactor_;
   const absl::Time start_;
   std::string request_id_;
+  Question question_;
 };
 
 template <class Request, class Reply>
@@ -178,10 +206,13 @@ class CallPipeline::TypedCall final : public UnaryCall {
 
   const Request& request() const { return request_; }
 
-  absl::Status Parse(const grpc::ByteBuffer& in) {
+  // Whether the call may go on: it is let in, the bytes are a request, the request is the caller's.
+  absl::Status Begin(const CallPipeline& pipeline, const MethodOptions& method,
+                     const grpc::ByteBuffer& in) {
+    PARLEY_RETURN_IF_ERROR(Admit(pipeline, method));
     PARLEY_RETURN_IF_ERROR(ParseRequest(in, request_));
     if constexpr (requires { request_.request_id(); }) set_request_id(request_.request_id());
-    return absl::OkStatus();
+    return Examine(pipeline, method, request_);
   }
 
   // Answers the call, and deletes this.
@@ -202,9 +233,9 @@ CallPipeline::TypedCall<Request, Reply>* CallPipeline::Begin(const MethodOptions
                                                              const grpc::ByteBuffer& in,
                                                              grpc::ByteBuffer* out) const {
   auto* call = new TypedCall<Request, Reply>(*this, method, context, reactor, out);
-  absl::Status parsed = call->Parse(in);
-  if (parsed.ok()) return call;
-  call->Done(std::move(parsed));
+  absl::Status begun = call->Begin(*this, method, in);
+  if (begun.ok()) return call;
+  call->Done(std::move(begun));
   return nullptr;
 }
 
@@ -215,15 +246,20 @@ grpc::ServerUnaryReactor* CallPipeline::UnaryLater(const MethodOptions& method,
                                                    grpc::ByteBuffer* out, Handler handler) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   auto* call = Begin<Request, Reply>(method, context, reactor, *in, out);
-  if (call == nullptr) return reactor;
+  if (call != nullptr) Later(method, call, std::move(handler));
+  return reactor;
+}
+
+template <class Request, class Reply, class Handler>
+void CallPipeline::Later(const MethodOptions& method, TypedCall<Request, Reply>* call,
+                         Handler handler) const {
   Executor& executor = method.executor != nullptr ? *method.executor : executor_;
   const bool queued = executor.Submit([call, handler = std::move(handler)] {
-    if (absl::Status alive = call->CheckAlive(); !alive.ok()) return call->Done(std::move(alive));
+    if (absl::Status may = call->CheckBeforeHandler(); !may.ok()) return call->Done(std::move(may));
     handler(*call, call->request(),
             [call](const absl::StatusOr<Reply>& reply) { call->Done(reply); });
   });
   if (!queued) call->Done(QueueFullError());
-  return reactor;
 }
 
 template <class Request, class Reply, class Handler>
@@ -234,8 +270,12 @@ grpc::ServerUnaryReactor* CallPipeline::UnaryNow(const MethodOptions& method,
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   auto* call = Begin<Request, Reply>(method, context, reactor, *in, out);
   if (call == nullptr) return reactor;
-  if (absl::Status alive = call->CheckAlive(); !alive.ok()) {
-    call->Done(std::move(alive));
+  if (call->has_question()) {
+    Later(method, call, handler);
+    return reactor;
+  }
+  if (absl::Status may = call->CheckBeforeHandler(); !may.ok()) {
+    call->Done(std::move(may));
     return reactor;
   }
   handler(*call, call->request(),

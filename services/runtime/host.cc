@@ -147,6 +147,13 @@ int Host::Run() {
 }
 
 int Host::Serve() {
+  const absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> credentials =
+      MakeServerCredentials(options_.transport);
+  if (!credentials.ok()) {
+    Log(LogLevel::kError, "cannot use the certificates",
+        {{"error", credentials.status().message()}});
+    return 1;
+  }
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -163,7 +170,7 @@ int Host::Serve() {
   constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   int port = 0;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(options_.listen, *credentials, &port);
   for (grpc::Service* service : services_) builder.RegisterService(service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {

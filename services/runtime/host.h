@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "services/runtime/config.h"
 #include "services/runtime/metrics.h"
+#include "services/runtime/transport.h"
 
 namespace parley::runtime {
 
@@ -32,6 +33,7 @@ class Host {
     std::string listen;
     std::string admin_listen;  // empty: no admin port
     Metrics& metrics;          // what it shows; the host adds its own
+    TransportOptions transport;
     absl::Duration drain_delay;
     absl::Duration drain_grace;
     // A connection on which nothing has come for so long gets a ping, and is ended, with all its
@@ -47,7 +49,8 @@ class Host {
   Host(Options options, std::vector<grpc::Service*> services,
        std::vector<std::string> service_names);
 
-  // Returns the exit code of the process: 0 after a drain, 1 if an address could not be bound.
+  // Returns the exit code of the process: 0 after a drain, 1 if an address could not be bound
+  // or the certificates are not usable.
   // Writes one line, message "listening" with the address, when calls are accepted, and one before
   // it, "admin port", with that of the admin port.
   int Run();

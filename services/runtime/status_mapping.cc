@@ -56,6 +56,15 @@ void AddRetryInfo(const ErrorDetails& details, google::rpc::Status& wire) {
   wire.add_details()->PackFrom(retry);
 }
 
+void AddQuotaFailure(const ErrorDetails& details, google::rpc::Status& wire) {
+  if (details.quota_subject.empty()) return;
+  google::rpc::QuotaFailure failure;
+  google::rpc::QuotaFailure::Violation& violation = *failure.add_violations();
+  violation.set_subject(Cut(details.quota_subject, kMaxValueBytes));
+  violation.set_description(Cut(details.quota_description, kMaxValueBytes));
+  wire.add_details()->PackFrom(failure);
+}
+
 }  // namespace
 
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }
@@ -81,6 +90,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status, absl::string_view lo
   wire.add_details()->PackFrom(info);
   AddBadRequest(details, wire);
   AddRetryInfo(details, wire);
+  AddQuotaFailure(details, wire);
   return wire;
 }
 

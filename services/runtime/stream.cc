@@ -9,9 +9,16 @@ namespace parley::runtime {
 template <class Reactor, class Interface>
 StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
                                                  const MethodOptions& method,
-                                                 grpc::CallbackServerContext* context)
-    : line_{calls.metrics().Of(method.name), calls.service(), method.name, SteadyNow(), ""},
-      context_(context) {
+                                                 grpc::CallbackServerContext* context,
+                                                 const absl::StatusOr<Admission>& admission)
+    : line_{calls.metrics().Of(method.name),
+            calls.service(),
+            method.name,
+            SteadyNow(),
+            "",
+            admission.ok() ? admission->caller->name : ""},
+      context_(context),
+      place_(admission.ok() ? admission->place : nullptr) {
   line_.metrics.Started();
 }
 

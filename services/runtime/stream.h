@@ -16,8 +16,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/status_macros.h"
 #include "services/runtime/call.h"
 #include "services/runtime/request_parser.h"
 
@@ -63,8 +65,9 @@ template <class Reactor, class Interface>
 class StreamReactor : public Reactor, public Interface {
  public:
   using Observer = Stream::Observer;
+  // `admission` is what the pipeline said; if it was not let in, the stream has to be ended by it.
   StreamReactor(const CallPipeline& calls, const MethodOptions& method,
-                grpc::CallbackServerContext* context);
+                grpc::CallbackServerContext* context, const absl::StatusOr<Admission>& admission);
   // To be called once, before anything else.
   void KeepAlive(std::shared_ptr<StreamReactor> self) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -91,6 +94,7 @@ class StreamReactor : public Reactor, public Interface {
 
   const AccessLine line_;
   grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<void> place_;  // what the stream takes up of its caller's
   Mutex mutex_;
   Observer observer_ ABSL_GUARDED_BY(mutex_);
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
@@ -120,32 +124,45 @@ class DuplexReactor final : public StreamReactor<BidiReactor, DuplexStream> {
   OnFrame on_frame_;
 };
 
-// Parses the request and hands the stream to `handler`, on gRPC's thread. Handler: (const Request&,
-// std::shared_ptr<Stream>) -> absl::Status; must not block. An error ends the stream.
+// Lets the call in, parses the request and hands the stream to `handler`, on gRPC's thread.
+// Handler: (const Request&, std::shared_ptr<Stream>) -> absl::Status; must not block. An error ends
+// the stream.
 template <class Request, class Handler>
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeStream(const CallPipeline& calls,
                                                         const MethodOptions& method,
                                                         grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* in,
                                                         Handler handler) {
-  const auto stream = std::make_shared<ServerStreamReactor>(calls, method, context);
+  const absl::StatusOr<Admission> admission = calls.Admit(method, *context);
+  const auto stream = std::make_shared<ServerStreamReactor>(calls, method, context, admission);
   stream->KeepAlive(stream);
-  calls.metrics().Of(method.name).Received();
-  Request request;
-  absl::Status status = ParseRequest(*in, request);
-  if (status.ok()) status = handler(request, std::shared_ptr<Stream>(stream));
-  if (!status.ok()) stream->End(status);
+  const auto begin = [&]() -> absl::Status {
+    PARLEY_RETURN_IF_ERROR(admission.status());
+    calls.metrics().Of(method.name).Received();
+    Request request;
+    PARLEY_RETURN_IF_ERROR(ParseRequest(*in, request));
+    PARLEY_ASSIGN_OR_RETURN(const Question question, calls.Examine(method, *admission, request));
+    // It would have to be asked again and again while the stream goes on.
+    if (question != nullptr) return InternalError("a stream with a question to the database");
+    return handler(request, std::shared_ptr<Stream>(stream));
+  };
+  if (const absl::Status begun = begin(); !begun.ok()) stream->End(begun);
   return stream.get();
 }
 
-// Hands the stream to `handler`, on gRPC's thread. Handler: (std::shared_ptr<DuplexStream>) ->
-// void; must not block.
+// Lets the call in, and hands the stream to `handler`, on gRPC's thread. Handler:
+// (std::shared_ptr<DuplexStream>) -> void; must not block.
 template <class Handler>
 BidiReactor* ServeDuplex(const CallPipeline& calls, const MethodOptions& method,
                          grpc::CallbackServerContext* context, Handler handler) {
-  const auto stream = std::make_shared<DuplexReactor>(calls, method, context);
+  const absl::StatusOr<Admission> admission = calls.Admit(method, *context);
+  const auto stream = std::make_shared<DuplexReactor>(calls, method, context, admission);
   stream->KeepAlive(stream);
-  handler(std::shared_ptr<DuplexStream>(stream));
+  if (admission.ok()) {
+    handler(std::shared_ptr<DuplexStream>(stream));
+  } else {
+    stream->End(admission.status());
+  }
   return stream.get();
 }
 

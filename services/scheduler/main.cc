@@ -17,6 +17,7 @@
 #include "db/repository/task_acker.h"
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
+#include "services/access/gatekeeper.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
 #include "services/runtime/executor.h"
@@ -87,6 +88,20 @@ int main(int argc, char** argv) {
                  {{"error", std::string((pool.ok() ? dsn.status() : pool.status()).message())}});
     return EXIT_FAILURE;
   }
+  // Tasks belong to no user, so no method of these services has a question to the database.
+  const absl::StatusOr<std::unique_ptr<access::Gatekeeper>> gate =
+      access::Gatekeeper::Open(config, nullptr);
+  if (!gate.ok()) {
+    runtime::Log(runtime::LogLevel::kError, "cannot tell who may call",
+                 {{"error", gate.status().message()}});
+    return EXIT_FAILURE;
+  }
+  const auto calls_of = [&](absl::string_view service) {
+    return runtime::CallPipeline::Options{.service = std::string(service),
+                                          .default_deadline = config.default_deadline,
+                                          .max_deadline = config.max_deadline,
+                                          .gate = gate->get()};
+  };
 
   const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
   db::TaskRepository tasks(**pool);
@@ -105,22 +120,10 @@ int main(int argc, char** argv) {
                               [&](absl::string_view queue) { dispatcher.Hint(queue); });
   runtime::Executor executor({.threads = static_cast<std::size_t>(config.workers),
                               .queue = static_cast<std::size_t>(config.queue)});
-  runtime::CallPipeline scheduler_calls({.service = "parley.scheduler.v1.SchedulerService",
-                                         .default_deadline = config.default_deadline,
-                                         .max_deadline = config.max_deadline},
-                                        executor);
-  runtime::CallPipeline worker_calls({.service = "parley.scheduler.v1.WorkerService",
-                                      .default_deadline = config.default_deadline,
-                                      .max_deadline = config.max_deadline},
-                                     executor);
-  runtime::CallPipeline queue_calls({.service = "parley.scheduler.v1.QueueService",
-                                     .default_deadline = config.default_deadline,
-                                     .max_deadline = config.max_deadline},
-                                    executor);
-  runtime::CallPipeline schedule_calls({.service = "parley.scheduler.v1.ScheduleService",
-                                        .default_deadline = config.default_deadline,
-                                        .max_deadline = config.max_deadline},
-                                       executor);
+  runtime::CallPipeline scheduler_calls(calls_of("parley.scheduler.v1.SchedulerService"), executor);
+  runtime::CallPipeline worker_calls(calls_of("parley.scheduler.v1.WorkerService"), executor);
+  runtime::CallPipeline queue_calls(calls_of("parley.scheduler.v1.QueueService"), executor);
+  runtime::CallPipeline schedule_calls(calls_of("parley.scheduler.v1.ScheduleService"), executor);
   db::TaskCreator creator(*dsn, {.queue = lane_queue});
   db::KeyedTaskCreator keyed_creator(**pool);
   db::TaskAcker acker(
@@ -168,6 +171,7 @@ int main(int argc, char** argv) {
              {.listen = config.listen,
               .admin_listen = config.admin_listen,
               .metrics = metrics,
+              .transport = config.transport,
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .keepalive = config.keepalive,

@@ -34,6 +34,8 @@ LIBRARIES = (
     ("boost/beast/", "beast"),
     ("hiredis/", "hiredis"),
     ("amqp", "rabbitmq"),
+    ("openssl/", "openssl"),
+    ("rhonabwy.h", "rhonabwy"),
 )
 # Headers of C and POSIX have a dot or a folder, those of C++ neither.
 SYSTEM = re.compile(r"(sys|netinet|arpa|net)/[a-z_]+\.h|[a-z_]+\.h")
@@ -55,8 +57,13 @@ ROOMS = {
     ),
     "services/runtime": (
         {"base"},
-        {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "sodium", "prometheus", "beast",
-         "system"},
+        {"grpc", "protobuf", "rpc details", "spdlog", "json", "cli11", "openssl", "sodium", "prometheus",
+         "beast", "system"},
+    ),
+    # Who may call what; the one room that knows the methods of all services.
+    "services/access": (
+        {"base", "db/repository", "services/runtime"},
+        {"grpc", "protobuf", "proto", "json", "rhonabwy"},
     ),
     # What services share beyond the runtime; it knows the tasks, and none of the services.
     "services/jobs": (
@@ -75,8 +82,8 @@ PARTS = {
     "rules": ({"own", "base", "db/model"}, {"utf8proc"}),
     "convert": ({"own", "base", "db/model", "services/jobs", "services/runtime"}, {"protobuf", "proto"}),
     "main": (
-        {"own", "base", "db/model", "db/core", "db/repository", "db/migrator", "services/jobs",
-         "services/runtime"},
+        {"own", "base", "db/model", "db/core", "db/repository", "db/migrator", "services/access",
+         "services/jobs", "services/runtime"},
         {"system"},
     ),
     "service": (

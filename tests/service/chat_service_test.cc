@@ -61,9 +61,11 @@ class ChatServices : public ::testing::Test {
   runtime::CallPipeline chat_calls_{{.service = "parley.chat.v1.ChatService"}, executor_};
   db::UserRepository user_repository_{database_.pool()};
   db::ChatRepository chat_repository_{database_.pool()};
+  db::PasswordAttemptRepository attempts_{database_.pool(), {}};
   PasswordHasher hasher_;
   db::ErasureRepository erasures_{database_.pool()};
-  UserService user_service_{user_calls_, executor_, user_repository_, hasher_, {erasures_, [] {}}};
+  UserService user_service_{
+      user_calls_, user_repository_, {executor_, hasher_, attempts_}, {erasures_, [] {}}};
   db::Notifier moves_{database_.pool(), db::kMemberChannel};
   ChatService chat_service_{chat_calls_, chat_repository_, moves_};
   InProcessServer server_{{&user_service_, &chat_service_}};

@@ -55,6 +55,7 @@ class EraseUser : public ::testing::Test {
 
   TempDatabase database_;
   db::UserRepository users_{database_.pool()};
+  db::PasswordAttemptRepository attempts_{database_.pool(), {}};
   db::MessageRepository messages_{database_.pool()};
   db::TaskRepository tasks_{database_.pool()};
   db::ErasureRepository erasures_{database_.pool()};
@@ -63,10 +64,10 @@ class EraseUser : public ::testing::Test {
   runtime::Executor executor_{{.threads = 2}};
   runtime::CallPipeline calls_{{.service = "parley.chat.v1.UserService"}, executor_};
   const PasswordHasher hasher_;
-  UserService service_{calls_, executor_, users_, hasher_, {erasures_, [this] {
-                                                              if (worker_ != nullptr)
-                                                                worker_->Hint();
-                                                            }}};
+  UserService service_{calls_, users_, {executor_, hasher_, attempts_}, {erasures_, [this] {
+                                                                           if (worker_ != nullptr)
+                                                                             worker_->Hint();
+                                                                         }}};
   InProcessServer server_{{&service_}};
   std::unique_ptr<v1::UserService::Stub> stub_ = v1::UserService::NewStub(server_.channel());
   const std::int64_t ann_ = parley::testing::NewUser(database_.pool(), "ann");

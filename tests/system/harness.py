@@ -106,22 +106,33 @@ def in_threads(count, work):
 class Client:
     """The calls of one service: client.GetUser(user_id=1) sends a GetUserRequest."""
 
-    def __init__(self, channel, module, service):
+    def __init__(self, channel, module, service, headers=()):
+        self._made_of = channel, module, service
+        self._headers = headers
         self._stub = getattr(importlib.import_module(module + "_pb2_grpc"), service + "Stub")(
             channel)
         self._methods = descriptor(module, service).methods_by_name
 
     def __getattr__(self, method):
         return lambda timeout=PATIENCE, **fields: getattr(self._stub, method)(
-            self._request(method, fields), timeout=timeout)
+            self._request(method, fields), timeout=timeout, metadata=self._headers)
+
+    def bearing(self, token=None, headers=()):
+        """The same with a bearer token, or other headers, in every call."""
+        if token is not None:
+            headers = [("authorization", "Bearer " + token)]
+        return Client(*self._made_of, headers=headers)
 
     def begin(self, method, timeout=PATIENCE, **fields):
         """Starts a call and returns its future."""
-        return getattr(self._stub, method).future(self._request(method, fields), timeout=timeout)
+        call = getattr(self._stub, method)
+        if self._methods[method].server_streaming:
+            return call(self._request(method, fields), timeout=timeout, metadata=self._headers)
+        return call.future(self._request(method, fields), timeout=timeout, metadata=self._headers)
 
     def stream(self, method, requests):
         """Starts a call that streams both ways; returns it, to be iterated."""
-        return getattr(self._stub, method)(requests)
+        return getattr(self._stub, method)(requests, metadata=self._headers)
 
     def _request(self, method, fields):
         return request_class(self._methods[method])(**fields)
@@ -130,8 +141,9 @@ class Client:
 class Service:
     """A running service, with a client for each gRPC service it offers."""
 
-    def __init__(self, name, url, *flags, env=None, wait=True):
+    def __init__(self, name, url, *flags, env=None, wait=True, channel_credentials=None):
         self.name = name
+        self._channel_credentials = channel_credentials  # none: plain text
         self.lines = []
         self.address = None
         # setpriv ends the service when the test is killed.
@@ -170,11 +182,14 @@ class Service:
         self.health = Client(self.channel, "health", "Health")
         poll(f"{self.name} to be SERVING", lambda: self.health_of("") == "SERVING")
 
-    def new_channel(self):
+    def new_channel(self, credentials=None):
         """A connection of its own."""
-        return grpc.insecure_channel(self.address, options=[
-            ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0),
-            ("grpc.enable_retries", 0)])
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0),
+                   ("grpc.enable_retries", 0)]
+        credentials = credentials or self._channel_credentials
+        if credentials:
+            return grpc.secure_channel(self.address, credentials, options)
+        return grpc.insecure_channel(self.address, options)
 
     def health_of(self, service):
         status = self.health.Check(service=service).status
@@ -224,20 +239,23 @@ class Failure:
     def read(self, error):
         self.code = error.code().name
         self.text = error.details()
-        self.trailer = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+        self.trailers = dict(error.trailing_metadata() or ())
+        self.trailer = self.trailers.get("grpc-status-details-bin", b"")
         return self.read_status(status_pb2.Status.FromString(self.trailer))
 
     def read_status(self, status):
         """What came as a trailer, or inside the answer to a batch."""
         self.status = status
-        info, bad, retry = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(),
-                            error_details_pb2.RetryInfo())
+        info, bad, retry, quota = (
+            error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(),
+            error_details_pb2.RetryInfo(), error_details_pb2.QuotaFailure())
         for detail in self.status.details:
-            if not any(detail.Unpack(target) for target in (info, bad, retry)):
+            if not any(detail.Unpack(target) for target in (info, bad, retry, quota)):
                 raise AssertionError(f"unknown detail {detail.type_url}")
         self.reason, self.domain, self.metadata = info.reason, info.domain, dict(info.metadata)
         self.fields = [violation.field for violation in bad.field_violations]
         self.retry_delay = retry.retry_delay.ToTimedelta().total_seconds()
+        self.quotas = [violation.subject for violation in quota.violations]
         return self
 
     def names(self, field):

@@ -105,7 +105,8 @@ class StartTest(harness.SystemTest):
 
     def test_an_address_that_is_not_this_hosts_is_refused(self):
         for address in ("host.invalid:0", "192.0.2.1:0"):
-            self.assertIn(address, self.refused("messaged", "--listen", address))
+            self.assertIn(address, self.refused("messaged", "--listen", address,
+                                                "--insecure-listen"))
 
     def test_both_forms_of_a_database_url_will_do(self):
         pairs = " ".join(f"{key}='{value}'" for key, value in
