@@ -1,0 +1,92 @@
+"""HTTP/2 by hand: what no gRPC library would send."""
+
+import socket
+import struct
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+
+from programs import PATIENCE
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def connect(address):
+    host, port = address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), PATIENCE)
+
+
+def framed(message, compressed=0, length=None):
+    """A gRPC message as it goes into DATA frames."""
+    return struct.pack(">BI", compressed, len(message) if length is None else length) + message
+
+
+class Connection:
+    """One connection. Nothing is read unless asked for."""
+
+    def __init__(self, address, window=None):
+        self.socket = connect(address)
+        self._address = address
+        self._state = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, validate_outbound_headers=False,
+                                      normalize_outbound_headers=False))
+        if window is not None:
+            self._state.local_settings.initial_window_size = window
+        self._state.initiate_connection()
+        self.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def flush(self):
+        self.socket.sendall(self._state.data_to_send())
+
+    def begin(self, method, data=None, end=True, headers=()):
+        """Starts a call of /package.Service/Method; returns the stream's number. Not sent before flush."""
+        stream = self._state.get_next_available_stream_id()
+        self._state.send_headers(stream, [
+            (":method", "POST"), (":scheme", "http"), (":path", method),
+            (":authority", self._address), ("content-type", "application/grpc"),
+            ("te", "trailers"), *headers])
+        if data is not None:
+            self._state.send_data(stream, data, end_stream=end)
+        return stream
+
+    def reset(self, stream):
+        self._state.reset_stream(stream)
+
+    def events(self, seconds=PATIENCE):
+        """What the server has sent, as it comes, until it hangs up or is silent for so long."""
+        self.socket.settimeout(seconds)
+        while True:
+            try:
+                received = self.socket.recv(65536)
+            except (TimeoutError, ConnectionError):
+                return
+            if not received:
+                return
+            try:
+                yield from self._state.receive_data(received)
+            except h2.exceptions.ProtocolError:
+                return
+            self.flush()
+
+    def status_of(self, stream):
+        """The grpc-status that a call ends with, as text; None if it ends without one."""
+        for event in self.events():
+            if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
+                if event.stream_id == stream:
+                    fields = {(name if isinstance(name, str) else name.decode()):
+                              (value if isinstance(value, str) else value.decode())
+                              for name, value in event.headers}
+                    if "grpc-status" in fields:
+                        return fields["grpc-status"]
+            if (isinstance(event, (h2.events.StreamReset, h2.events.StreamEnded))
+                    and event.stream_id == stream):
+                return None
+        return None
