@@ -118,11 +118,12 @@ class HostileTest(harness.SystemTest, harness.People):
                 self.assert_serves()
 
     def test_metadata_without_measure(self):
-        for size, expected in ((6000, "OK"), (10000, "RESOURCE_EXHAUSTED"),
-                               (500000, "RESOURCE_EXHAUSTED")):
+        # Half a megabyte may cost the connection, too.
+        for size, expected in ((6000, ["OK"]), (10000, ["RESOURCE_EXHAUSTED"]),
+                               (500000, ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])):
             headers = [(f"x-{i}", "y" * 1000) for i in range(size // 1000)]
             with self.subTest(size):
-                self.assertEqual(self.code_of(self.messages.bearing(headers=headers)), expected)
+                self.assertIn(self.code_of(self.messages.bearing(headers=headers)), expected)
 
     def code_of(self, messages):
         try:
