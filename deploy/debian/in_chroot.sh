@@ -4,6 +4,7 @@ set -euo pipefail
 
 LOG=/try/log
 SERVICES=(chatd messaged schedulerd)
+PORTS=(50051 50052 50053)
 
 note() { printf '         %s\n' "$*"; }
 fail() {
@@ -79,9 +80,10 @@ call() {
     -d "$3" "127.0.0.1:$1" "$2"
 }
 
+# wait_serving PORT...
 wait_serving() {
   local port deadline=$((SECONDS + 40))
-  for port in 50051 50052 50053; do
+  for port; do
     until /try/grpcurl -plaintext -import-path /try -proto health.proto -max-time 5 "127.0.0.1:$port" \
       grpc.health.v1.Health/Check 2>/dev/null | grep -q '"SERVING"'; do
       ((SECONDS < deadline)) || fail "nothing serves on port $port"
@@ -129,7 +131,7 @@ check_restarts() {
     ((SECONDS < deadline)) || fail "parley-messaged was killed, and not started again"
     sleep 0.1
   done
-  wait_serving
+  wait_serving "${PORTS[@]}"
   systemctl stop parley-messaged
   echo 'PARLEY_WORKERS=many' >>/etc/parley/messaged.env
   systemctl start parley-messaged || true
@@ -141,8 +143,28 @@ check_restarts() {
   expect "how often it was tried" 0 "$(systemctl show --value -p NRestarts parley-messaged)"
   sed -i '/^PARLEY_WORKERS=many$/d' /etc/parley/messaged.env
   systemctl start parley-messaged
-  wait_serving
+  wait_serving "${PORTS[@]}"
   note "one was killed, and came back; told nonsense, and did not"
+}
+
+# check_image: the files that the container image consists of are all that the programs need.
+check_image() {
+  local image=/try/image name pid
+  quietly /try/rootfs.sh "$image"
+  local in_image=(env -i PARLEY_DATABASE_URL='postgresql://parley:open%20sesame@127.0.0.1/parley'
+    PARLEY_LISTEN=127.0.0.1:50061 PARLEY_ADMIN_LISTEN=127.0.0.1:9061
+    /usr/sbin/chroot --userspec=65532:65532 "$image")
+  quietly "${in_image[@]}" /usr/bin/parley-migrate status --check
+  for name in messaged schedulerd chatd; do
+    "${in_image[@]}" "/usr/bin/parley-$name" >"$LOG" 2>&1 &
+    pid=$!
+    wait_serving 50061
+    [[ $name != chatd ]] || call 50061 parley.chat.v1.UserService/ListUsers '{}' | grep -q '"ann"' ||
+      fail "the image's chatd does not know what the package's did"
+    kill -TERM "$pid"
+    wait "$pid" || { cat "$LOG" >&2; fail "the image's parley-$name did not end well: $?"; }
+  done
+  note "the files of the image serve too: $(du -sh "$image" | cut -f 1)"
 }
 
 run() {
@@ -154,10 +176,11 @@ run() {
   quietly migrate verify --dir /usr/share/parley/migrations
   give_password
   systemctl start "${units[@]}"
-  wait_serving
+  wait_serving "${PORTS[@]}"
   check_processes
   call_services
   check_restarts
+  check_image
   systemctl stop "${units[@]}"
   for name in "${SERVICES[@]}"; do
     expect "how parley-$name ended" "success 0" \

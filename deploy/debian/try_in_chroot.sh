@@ -99,7 +99,8 @@ fill_root() {
   mkdir -p "$1/try"
   cp "$PACKAGE" "$1/try/parley.deb"
   cp "$GRPCURL" "$1/try/grpcurl"
-  cp "$ROOT/deploy/debian/in_chroot.sh" "$ROOT/tests/system/health.proto" "$1/try/"
+  cp "$ROOT/deploy/debian/in_chroot.sh" "$ROOT/deploy/docker/rootfs.sh" "$ROOT/tests/system/health.proto" \
+    "$1/try/"
 }
 
 # in_root ROOT STAGE: runs a stage of in_chroot.sh. Mounts and processes end with the namespaces that they
