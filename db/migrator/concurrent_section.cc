@@ -168,14 +168,17 @@ class OutsideRunner {
 
   absl::Status Failed(const Connection::Outcome& outcome) {
     const absl::string_view sqlstate = SqlStateOf(outcome.result);
-    std::string text = absl::StrCat(PlaceOf(params_.migration, params_.section, outcome), ": ",
-                                    ErrorTextOf(outcome.result), "\n");
+    const ErrorPlace place = PlaceOf(params_.migration, params_.section, outcome);
+    std::string text = absl::StrCat(ToString(place), ": ", ErrorTextOf(outcome.result), "\n");
     PARLEY_ASSIGN_OR_RETURN(const bool left_nothing, HasLeftNothing(sqlstate));
     if (!left_nothing) {
-      return ProblemError(
-          Problem::kDirty,
-          absl::StrCat(text, "It may have done a part. ",
-                       InterruptedError({params_.migration.version, params_.direction}).message()));
+      return WithPlace(
+          ProblemError(
+              Problem::kDirty,
+              absl::StrCat(
+                  text, "It may have done a part. ",
+                  InterruptedError({params_.migration.version, params_.direction}).message())),
+          place);
     }
     PARLEY_RETURN_IF_ERROR(connection_.Execute(CloseLogSql(
         params_.migration.version, connection_.QuoteLiteral(PQresultErrorField(
@@ -183,8 +186,9 @@ class OutsideRunner {
     if (!params_.watch.blockers().empty()) absl::StrAppend(&text, params_.watch.blockers(), ". ");
     absl::StrAppend(&text, "Nothing of this file was kept. ",
                     AdviceFor(sqlstate, params_.direction));
-    return IsLockTrouble(sqlstate) ? ProblemError(Problem::kLocked, text)
-                                   : absl::AbortedError(text);
+    return WithPlace(
+        IsLockTrouble(sqlstate) ? ProblemError(Problem::kLocked, text) : absl::AbortedError(text),
+        place);
   }
 
   // After a failure. A statement that did not get its first lock has done nothing either; but one

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "db/migrator/problem.h"
 
 namespace parley::db {
 namespace {
@@ -95,7 +96,8 @@ absl::StatusOr<Result> Connection::Query(const std::string& sql) {
     return absl::UnavailableError(
         absl::StrCat("the connection to the database was lost: ", ErrorTextOf(result)));
   }
-  return absl::InternalError(ErrorTextOf(result));
+  return WithPlace(absl::InternalError(ErrorTextOf(result)),
+                   {.sqlstate = std::string(SqlStateOf(result))});
 }
 
 absl::Status Connection::Execute(const std::string& sql) { return Query(sql).status(); }

@@ -16,6 +16,7 @@
 #include "base/fingerprint.h"
 #include "base/status_macros.h"
 #include "base/text.h"
+#include "db/migrator/problem.h"
 #include "db/migrator/sql_text.h"
 
 namespace parley::db {
@@ -153,8 +154,13 @@ class SectionReader {
       const std::size_t colon = text.find(':');
       std::int32_t line = 0;
       if (!absl::SimpleAtoi(text.substr(0, colon), &line)) return statements.status();
-      return absl::InvalidArgumentError(
-          absl::StrCat(migration_.file_name, ":", section.line + line - 1, text.substr(colon)));
+      line += section.line - 1;
+      ErrorPlace place = {.file = migration_.file_name, .line = line};
+      const absl::string_view rest = text.substr(colon + 1);
+      if (!absl::SimpleAtoi(rest.substr(0, rest.find(':')), &place.column)) place.column = 0;
+      return WithPlace(absl::InvalidArgumentError(
+                           absl::StrCat(migration_.file_name, ":", line, text.substr(colon))),
+                       place);
     }
     section.is_empty = statements->empty();
     for (const SqlStatement& statement : *statements) {
@@ -219,7 +225,8 @@ bool IsMigrationName(absl::string_view name) {
 }
 
 absl::Status FileError(absl::string_view file_name, std::int32_t line, absl::string_view message) {
-  return absl::InvalidArgumentError(absl::StrCat(file_name, ":", line, ": ", message));
+  return WithPlace(absl::InvalidArgumentError(absl::StrCat(file_name, ":", line, ": ", message)),
+                   {.file = std::string(file_name), .line = line});
 }
 
 absl::StatusOr<Migration> ParseMigration(const MigrationFile& file) {

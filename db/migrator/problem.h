@@ -2,6 +2,9 @@
 // to see in the exit code.
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
@@ -22,6 +25,22 @@ enum class Problem {
 // A status that carries the problem. Its code: INVALID_ARGUMENT for kUsage, DEADLINE_EXCEEDED for
 // kLocked, else FAILED_PRECONDITION.
 absl::Status ProblemError(Problem problem, absl::string_view text);
+
+// Where an error is, and PostgreSQL's code for it. What is not known is empty or 0.
+struct ErrorPlace {
+  std::string file;
+  std::int32_t line = 0;    // from 1
+  std::int32_t column = 0;  // from 1, in code points
+  std::string sqlstate;
+};
+
+// The same status, which carries the place too; its text is the caller's affair.
+absl::Status WithPlace(absl::Status status, const ErrorPlace& place);
+// Of a status that carries none, an empty one.
+ErrorPlace PlaceOf(const absl::Status& status);
+
+// "file:line:column", as far as it is known.
+std::string ToString(const ErrorPlace& place);
 
 // kNone for OK; kError for a status that carries none.
 Problem ProblemOf(const absl::Status& status);

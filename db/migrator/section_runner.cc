@@ -21,6 +21,9 @@
 namespace parley::db {
 namespace {
 
+// Stands where the file would, in what is said of the history's own statements.
+constexpr char kHistoryName[] = "the history, public.schema_migrations";
+
 constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
 constexpr absl::Duration kFirstRest = absl::Milliseconds(100);
 constexpr absl::Duration kLongestRest = absl::Seconds(10);
@@ -52,19 +55,23 @@ std::string AdviceFor(absl::string_view sqlstate, Direction direction) {
   return absl::StrCat("Correct the cause and run ", command, " again.");
 }
 
-std::string PlaceOf(const Migration& migration, const Section& section,
-                    const Connection::Outcome& outcome) {
+ErrorPlace PlaceOf(const Migration& migration, const Section& section,
+                   const Connection::Outcome& outcome) {
+  ErrorPlace place = {.file = migration.file_name,
+                      .sqlstate = std::string(SqlStateOf(outcome.result))};
   const char* field = PQresultErrorField(outcome.result.get(), PG_DIAG_STATEMENT_POSITION);
   std::int32_t position = 0;
   if (field == nullptr || !absl::SimpleAtoi(field, &position)) {
     const absl::StatusOr<std::vector<SqlStatement>> statements = SplitStatements(section.sql);
     const auto index = static_cast<std::size_t>(outcome.statements_done);
-    if (!statements.ok() || index >= statements->size()) return migration.file_name;
+    if (!statements.ok() || index >= statements->size()) return place;
     const std::string before = section.sql.substr(0, (*statements)[index].offset);
     position = static_cast<std::int32_t>(CountCodePoints(before).value_or(0)) + 1;
   }
   const FilePosition found = LocateInFile(section, position);
-  return absl::StrCat(migration.file_name, ":", found.line, ":", found.column);
+  place.line = found.line;
+  place.column = found.column;
+  return place;
 }
 
 absl::Status SectionRunner::Run(const Migration& migration, Direction direction) {
@@ -171,7 +178,9 @@ absl::Status SectionRunner::RunInTransaction(const Attempt& attempt) {
 absl::Status SectionRunner::EnsureHistory(const Attempt& attempt) {
   const Connection::Outcome outcome = RunWatched(EnsureHistorySql());
   if (Succeeded(outcome.result)) return absl::OkStatus();
-  return NothingKept(attempt, "the history, public.schema_migrations", outcome.result);
+  return NothingKept(attempt,
+                     {.file = kHistoryName, .sqlstate = std::string(SqlStateOf(outcome.result))},
+                     outcome.result);
 }
 
 // As whoever connected, whatever role the section has taken.
@@ -181,7 +190,8 @@ absl::Status SectionRunner::Record(const Attempt& attempt) {
   const Result result =
       connection_.Run(absl::StrCat("RESET SESSION AUTHORIZATION;\nRESET ROLE;\n", sql));
   if (Succeeded(result)) return absl::OkStatus();
-  return NothingKept(attempt, "the history, public.schema_migrations", result);
+  return NothingKept(attempt, {.file = kHistoryName, .sqlstate = std::string(SqlStateOf(result))},
+                     result);
 }
 
 Connection::Outcome SectionRunner::RunWatched(const std::string& sql) {
@@ -209,7 +219,11 @@ absl::StatusOr<std::string> SectionRunner::TransactionId() {
 absl::Status SectionRunner::Commit(const Attempt& attempt) {
   const Result result = connection_.Run("COMMIT");
   if (Succeeded(result)) return absl::OkStatus();
-  if (!connection_.IsLost()) return NothingKept(attempt, attempt.migration.file_name, result);
+  if (!connection_.IsLost()) {
+    return NothingKept(
+        attempt, {.file = attempt.migration.file_name, .sqlstate = std::string(SqlStateOf(result))},
+        result);
+  }
   return absl::UnavailableError(absl::StrCat(
       attempt.migration.file_name,
       ": the connection was lost during the commit, so the file may be applied or not; "
@@ -232,24 +246,27 @@ absl::Status SectionRunner::SectionFailed(const Attempt& attempt, const std::str
   PARLEY_ASSIGN_OR_RETURN(
       const Result fate,
       connection_.Query(absl::StrCat("SELECT pg_catalog.txid_status(", transaction, ")")));
-  const std::string place = PlaceOf(attempt.migration, attempt.section, outcome);
+  const ErrorPlace place = PlaceOf(attempt.migration, attempt.section, outcome);
   if (!is_outside && FieldOf(fate, 0, 0) == "aborted") {
     return NothingKept(attempt, place, result);
   }
-  return absl::FailedPreconditionError(absl::StrCat(place, ": ", ErrorTextOf(result), "\n",
-                                                    EndedTransaction(attempt.migration).message()));
+  return WithPlace(
+      absl::FailedPreconditionError(absl::StrCat(ToString(place), ": ", ErrorTextOf(result), "\n",
+                                                 EndedTransaction(attempt.migration).message())),
+      place);
 }
 
-absl::Status SectionRunner::NothingKept(const Attempt& attempt, const std::string& place,
+absl::Status SectionRunner::NothingKept(const Attempt& attempt, const ErrorPlace& place,
                                         const Result& result) {
   const absl::string_view sqlstate = SqlStateOf(result);
   const bool is_locked = IsLockTrouble(sqlstate);
   const std::string blockers =
       is_locked && !watch_.blockers().empty() ? absl::StrCat(watch_.blockers(), ". ") : "";
   const std::string text =
-      absl::StrCat(place, ": ", ErrorTextOf(result), "\n", blockers,
+      absl::StrCat(ToString(place), ": ", ErrorTextOf(result), "\n", blockers,
                    "Nothing of this file was kept. ", AdviceFor(sqlstate, attempt.direction));
-  return is_locked ? ProblemError(Problem::kLocked, text) : absl::AbortedError(text);
+  return WithPlace(is_locked ? ProblemError(Problem::kLocked, text) : absl::AbortedError(text),
+                   place);
 }
 
 }  // namespace parley::db

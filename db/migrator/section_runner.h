@@ -14,6 +14,7 @@
 #include "db/core/dsn.h"
 #include "db/migrator/connection.h"
 #include "db/migrator/history.h"
+#include "db/migrator/problem.h"
 #include "db/migrator/progress.h"
 #include "db/migrator/statement_watch.h"
 
@@ -70,7 +71,7 @@ class SectionRunner {
   absl::Status Commit(const Attempt& attempt);
   absl::Status SectionFailed(const Attempt& attempt, const std::string& transaction,
                              const Connection::Outcome& outcome);
-  absl::Status NothingKept(const Attempt& attempt, const std::string& place, const Result& result);
+  absl::Status NothingKept(const Attempt& attempt, const ErrorPlace& place, const Result& result);
   void LogFailure(const Attempt& attempt, const absl::Status& status);
 
   Connection& connection_;
@@ -80,10 +81,10 @@ class SectionRunner {
   StatementWatch watch_;
 };
 
-// "file.sql:12:3": where the server says that the error is, or the beginning of the statement that
+// Where the server says that the error is, or the beginning of the statement that
 // failed, for it says so of some errors only.
-std::string PlaceOf(const Migration& migration, const Section& section,
-                    const Connection::Outcome& outcome);
+ErrorPlace PlaceOf(const Migration& migration, const Section& section,
+                   const Connection::Outcome& outcome);
 
 // Whether the error is another session's lock, or a deadlock, which is as much a matter of the
 // moment.

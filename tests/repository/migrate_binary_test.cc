@@ -116,7 +116,19 @@ TEST_F(MigrateBinaryTest, JsonIsOneObjectALine) {
   ASSERT_EQ(error.size(), 1u);
   EXPECT_EQ(error[0]["problem"], "error");
   EXPECT_EQ(error[0]["exit_code"], 1);
-  EXPECT_THAT(error[0]["text"].get<std::string>(), HasSubstr("22012"));
+  EXPECT_EQ(error[0]["file"], "20260102000000_step.sql");
+  EXPECT_EQ(error[0]["line"], 2);
+  EXPECT_EQ(error[0]["column"], 1);
+  EXPECT_EQ(error[0]["sqlstate"], "22012");
+  WriteMigration(2, "SELECT 'x;");
+  const std::vector<nlohmann::json> unread = Lines(Run({"plan", "--json"}, 1)->Err());
+  ASSERT_EQ(unread.size(), 1u);
+  EXPECT_EQ(unread[0]["line"], 2);
+  EXPECT_EQ(unread[0]["column"], 8);
+  EXPECT_FALSE(unread[0].contains("sqlstate"));
+  const std::vector<nlohmann::json> usage = Lines(Run({"up", "--steps", "x", "--json"}, 2)->Err());
+  ASSERT_EQ(usage.size(), 1u);
+  EXPECT_EQ(usage[0]["problem"], "usage");
 }
 
 TEST_F(MigrateBinaryTest, MovesAndStampsAsTold) {

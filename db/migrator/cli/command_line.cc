@@ -140,10 +140,16 @@ void CommandLine::PrintText(absl::string_view text) const {
 void CommandLine::PrintError(const absl::Status& status) const {
   const Problem problem = ProblemOf(status);
   if (is_json_) {
-    WriteLine(stderr, Dump({{"event", "error"},
-                            {"problem", ProblemName(problem)},
-                            {"exit_code", static_cast<int>(problem)},
-                            {"text", status.message()}}));
+    nlohmann::ordered_json object = {{"event", "error"},
+                                     {"problem", ProblemName(problem)},
+                                     {"exit_code", static_cast<int>(problem)}};
+    const ErrorPlace place = PlaceOf(status);
+    if (!place.file.empty()) object["file"] = place.file;
+    if (place.line > 0) object["line"] = place.line;
+    if (place.column > 0) object["column"] = place.column;
+    if (!place.sqlstate.empty()) object["sqlstate"] = place.sqlstate;
+    object["text"] = status.message();
+    WriteLine(stderr, Dump(object));
   } else {
     WriteLine(stderr, absl::StrCat("parley-migrate: ", status.message()));
   }

@@ -40,6 +40,8 @@ class CommandLine {
   void Print(absl::string_view text, const nlohmann::ordered_json& object) const;
   // `text` as it is, whatever its lines; with --json as the object's "text".
   void PrintText(absl::string_view text) const;
+  // What --json says, for what goes wrong before it has been read.
+  void set_json(bool is_json) { is_json_ = is_json; }
   // On standard error.
   void PrintError(const absl::Status& status) const;
 

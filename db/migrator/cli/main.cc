@@ -2,9 +2,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "db/migrator/cli/command_line.h"
 #include "db/migrator/cli/commands.h"
 #include "db/migrator/problem.h"
@@ -37,10 +40,15 @@ int Main(int argc, char** argv) {
                     &AddNew, &AddLint, &AddAdopt}) {
     add(app, line);
   }
+  line.set_json(std::any_of(argv, argv + argc,
+                            [](const char* word) { return absl::string_view(word) == "--json"; }));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return static_cast<int>(app.exit(error) == 0 ? Problem::kNone : Problem::kUsage);
+    if (error.get_exit_code() == 0) return app.exit(error);
+    line.PrintError(ProblemError(
+        Problem::kUsage, absl::StrCat(error.what(), "\nRun with --help for more information.")));
+    return static_cast<int>(Problem::kUsage);
   }
   const absl::Status status = line.run();
   if (!status.ok()) line.PrintError(status);
