@@ -49,7 +49,8 @@ SendParams FromRequest(const v1::SendMessageRequest& request, absl::string_view 
 }
 
 // The outcome of one message of a batch.
-v1::BatchSendMessagesResponse::Result ResultOf(const absl::StatusOr<Message>& outcome) {
+v1::BatchSendMessagesResponse::Result ResultOf(const runtime::Call& call,
+                                               const absl::StatusOr<Message>& outcome) {
   v1::BatchSendMessagesResponse::Result result;
   if (outcome.ok()) {
     *result.mutable_message() = ToProto(*outcome);
@@ -57,7 +58,9 @@ v1::BatchSendMessagesResponse::Result ResultOf(const absl::StatusOr<Message>& ou
   }
   if (outcome.status().code() == absl::StatusCode::kInternal) {
     runtime::Log(runtime::LogLevel::kError, "a message of a batch failed",
-                 {{"error", std::string(outcome.status().message())}});
+                 {{"trace_id", call.trace().trace_id()},
+                  {"span_id", call.trace().span_id()},
+                  {"error", std::string(outcome.status().message())}});
   }
   *result.mutable_error() = runtime::ToRpcStatus(outcome.status(), "BatchSendMessages");
   return result;
@@ -136,14 +139,14 @@ void MessageService::BatchSend(const Call& call, const v1::BatchSendMessagesRequ
     refused[static_cast<std::size_t>(i)] = violations.ToStatus();
     if (violations.empty()) good.push_back(std::move(params));
   }
-  auto answer = [this, refused, done = std::move(done)](const SendOp::Outcomes& outcomes) {
+  auto answer = [this, &call, refused, done = std::move(done)](const SendOp::Outcomes& outcomes) {
     for (const absl::StatusOr<Message>& outcome : outcomes) {
       if (outcome.ok()) parts_.watches.Changed(outcome->chat_id);
     }
     v1::BatchSendMessagesResponse response;
     auto outcome = outcomes.begin();
     for (const absl::Status& status : refused) {
-      *response.add_results() = ResultOf(status.ok() ? *outcome++ : status);
+      *response.add_results() = ResultOf(call, status.ok() ? *outcome++ : status);
     }
     done(std::move(response));
   };

@@ -40,6 +40,14 @@ LogLevel LevelOf(absl::StatusCode code) {
   }
 }
 
+// The caller's deadline, by this machine's clock; empty if there is none.
+std::string DeadlineText(absl::Time now, const grpc::CallbackServerContext& context) {
+  const absl::Time deadline = CallerDeadline(context);
+  if (deadline == absl::InfiniteFuture()) return "";
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now() + (deadline - now),
+                          absl::UTCTimeZone());
+}
+
 }  // namespace
 
 absl::Time CallerDeadline(const grpc::CallbackServerContext& context) {
@@ -103,8 +111,8 @@ void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
   const std::string caller = admission_.caller == nullptr ? "" : admission_.caller->name;
   admission_.place.reset();  // before the caller can know of the end, and call again
   if (status.ok()) metrics_.Sent();
-  reactor_->Finish(
-      EndCall({metrics_, service_, method_, start_, request_id_, caller}, *context_, status));
+  reactor_->Finish(EndCall({metrics_, trace_, service_, method_, start_, request_id_, caller},
+                           *context_, status));
 }
 
 absl::StatusOr<Admission> CallPipeline::Admit(const MethodOptions& method,
@@ -128,6 +136,7 @@ grpc::Status EndCall(const AccessLine& line, grpc::CallbackServerContext& contex
   line.metrics.Handled(status.code(), time);
   // A message of ours holds ids, limits and names of fields, headers and queues, not what people
   // wrote; it is cut, because a caller may have made it long.
+  const std::string deadline = DeadlineText(SteadyNow(), context);
   const absl::string_view request_id = CutText(line.request_id, kMaxRequestIdLength);
   if (status.ok()) {
     Log(LogLevel::kInfo, "call",
@@ -136,6 +145,9 @@ grpc::Status EndCall(const AccessLine& line, grpc::CallbackServerContext& contex
          {"grpc.code", "OK"},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
+         {"grpc.request.deadline", deadline},
+         {"trace_id", line.trace.trace_id()},
+         {"span_id", line.trace.span_id()},
          {"caller", line.caller},
          {"request_id", request_id}});
   } else {
@@ -150,6 +162,9 @@ grpc::Status EndCall(const AccessLine& line, grpc::CallbackServerContext& contex
          {"grpc.code", CodeName(status.code())},
          {"grpc.time_ms", absl::ToDoubleMilliseconds(time)},
          {"peer.address", context.peer()},
+         {"grpc.request.deadline", deadline},
+         {"trace_id", line.trace.trace_id()},
+         {"span_id", line.trace.span_id()},
          {"caller", line.caller},
          {"request_id", request_id},
          {"reason", details.reason},

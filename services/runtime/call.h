@@ -26,6 +26,7 @@
 #include "services/runtime/executor.h"
 #include "services/runtime/gate.h"
 #include "services/runtime/request_parser.h"
+#include "services/runtime/trace.h"
 
 namespace parley::runtime {
 
@@ -59,14 +60,19 @@ class Call {
   // Whether the caller has left. Any thread may ask.
   bool IsCancelled() const { return context_->IsCancelled(); }
 
+  // The server's span, for log lines of the call and for calls that are made on its behalf.
+  const TraceContext& trace() const { return trace_; }
+
   // OK if it still makes sense to work on the call; otherwise CANCELLED or DEADLINE_EXCEEDED.
   absl::Status CheckAlive() const;
 
  protected:
-  explicit Call(grpc::CallbackServerContext* context) : context_(context) {}
+  explicit Call(grpc::CallbackServerContext* context)
+      : context_(context), trace_(TraceContext::Of(*context)) {}
   ~Call() = default;
 
   grpc::CallbackServerContext* const context_;
+  const TraceContext trace_;
   absl::Time deadline_;
   Admission admission_;
 };
@@ -77,6 +83,7 @@ absl::Time CallerDeadline(const grpc::CallbackServerContext& context);
 // What the access line says of a call besides its outcome.
 struct AccessLine {
   MethodMetrics& metrics;
+  const TraceContext& trace;
   absl::string_view service;
   absl::string_view method;
   absl::Time start;

@@ -92,6 +92,7 @@ class StreamReactor : public Reactor, public Interface {
   bool MayFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishWith(const absl::Status& status);
 
+  const TraceContext trace_;
   const AccessLine line_;
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<void> place_;  // what the stream takes up of its caller's

@@ -25,7 +25,8 @@ using Outcomes = db::TaskCreator::Outcomes;
 
 constexpr int kMaxBatch = 1000;
 
-pb::BatchCreateTasksResponse::Result ResultOf(const absl::StatusOr<CreatedTask>& outcome) {
+pb::BatchCreateTasksResponse::Result ResultOf(const runtime::Call& call,
+                                              const absl::StatusOr<CreatedTask>& outcome) {
   pb::BatchCreateTasksResponse::Result result;
   if (outcome.ok()) {
     result.set_task_id(outcome->id);
@@ -33,7 +34,9 @@ pb::BatchCreateTasksResponse::Result ResultOf(const absl::StatusOr<CreatedTask>&
   }
   if (outcome.status().code() == absl::StatusCode::kInternal) {
     runtime::Log(runtime::LogLevel::kError, "a task of a batch failed",
-                 {{"error", std::string(outcome.status().message())}});
+                 {{"trace_id", call.trace().trace_id()},
+                  {"span_id", call.trace().span_id()},
+                  {"error", std::string(outcome.status().message())}});
   }
   *result.mutable_error() = runtime::ToRpcStatus(outcome.status(), "BatchCreateTasks");
   return result;
@@ -142,14 +145,14 @@ void SchedulerService::BatchCreate(const runtime::Call& call,
     if (now) due = absl::ZeroDuration();
     good.push_back(std::move(params));
   }
-  auto answer = [this, refused, ready = std::move(ready),
+  auto answer = [this, &call, refused, ready = std::move(ready),
                  done = std::move(done)](const Outcomes& outcomes) {
     for (const auto& [queue, due_in] : ready) parts_.dispatcher.TaskReady(queue, due_in);
     pb::BatchCreateTasksResponse response;
     auto outcome = outcomes.begin();
     for (const absl::Status& status : refused) {
       *response.add_results() =
-          ResultOf(status.ok() ? *outcome++ : absl::StatusOr<CreatedTask>(status));
+          ResultOf(call, status.ok() ? *outcome++ : absl::StatusOr<CreatedTask>(status));
     }
     done(std::move(response));
   };

@@ -45,6 +45,11 @@ class LogTest(harness.SystemTest):
             if "grpc.method" in line:
                 self.assertGreaterEqual(line["grpc.time_ms"], 0)
                 self.assertTrue(line["grpc.service"].startswith("parley."))
+                self.assertRegex(line["trace_id"], "^[0-9a-f]{32}$")
+                self.assertRegex(line["span_id"], "^[0-9a-f]{16}$")
+                # All of these calls have a deadline.
+                self.assertRegex(line["grpc.request.deadline"],
+                                 r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
     def expect(self, call, code="OK"):
         try:
@@ -132,6 +137,30 @@ class LogTest(harness.SystemTest):
         self.check_lines(service, {("CreateTask", "OK"): 1, ("LeaseTasks", "OK"): 1,
                                    ("FailTask", "OK"): 1, ("AckTask", "ABORTED"): 1})
         self.assertNotIn(lease.lease_token, "\n".join(service.lines))
+
+    def test_a_line_names_the_trace_that_the_caller_has_named(self):
+        service, _ = self.start_talkative("schedulerd")
+        traces = ("0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736")
+        call = service.channel.unary_unary("/parley.scheduler.v1.SchedulerService/ListTasks")
+        call(b"", metadata=(("traceparent", f"00-{traces[0]}-b7ad6b7169203331-01"),))
+        with self.assertRaises(grpc.RpcError):
+            call(b"\xff", metadata=(("traceparent", f"00-{traces[0]}-b7ad6b7169203331-00"),))
+        for bad in ((f"00-{traces[1]}-0000000000000000-01",),
+                    (f"00-{traces[1]}-b7ad6b7169203331-01",) * 2):  # twice is as good as never
+            call(b"", metadata=tuple(("traceparent", value) for value in bad))
+        work = service.channel.stream_stream("/parley.scheduler.v1.WorkerService/Work")
+        with self.assertRaises(grpc.RpcError):  # it begins without a hello
+            list(work(iter([b""]),
+                      metadata=(("traceparent", f"00-{traces[1]}-b7ad6b7169203331-01"),)))
+        lines = harness.poll("the lines", lambda: (
+            found := [line for line in service.log() if "grpc.method" in line]) and len(found) == 5
+            and found)
+        by_trace = collections.Counter(line["trace_id"] for line in lines)
+        self.assertEqual((by_trace[traces[0]], by_trace[traces[1]]), (2, 1))
+        self.assertEqual([line["grpc.method"] for line in lines
+                          if line["trace_id"] == traces[1]], ["Work"])
+        self.assertEqual(len({line["span_id"] for line in lines}), 5)
+        self.assertEqual({line["grpc.request.deadline"] for line in lines}, {""})
 
     def test_the_level_says_what_is_written(self):
         service = self.start("schedulerd")  # at info

@@ -30,6 +30,7 @@ class Handler(handler_grpc.TaskHandlerServicer):
         self.running = 0
         self.most = 0
         self.cancelled = []
+        self.metadata = {}  # of the last call by its task's id
         self.lock = threading.Lock()
         self.go = threading.Event()
 
@@ -41,6 +42,7 @@ class Handler(handler_grpc.TaskHandlerServicer):
         task = request.task
         with self.lock:
             self.requests.append(task)
+            self.metadata[task.id] = dict(context.invocation_metadata())
             self.running += 1
             self.most = max(self.most, self.running)
         try:
@@ -124,6 +126,22 @@ class GrpcPushTest(PushCase):
                          (task.id, self.queue, b"\x00\xff", {"a": "b"}, 3))
         self.assertEqual((seen.state, seen.attempt), (RUNNING, 1))
         self.assertEqual(self.wait_for(self.create("nothing"), SUCCEEDED).result, b"")
+
+    def test_a_call_belongs_to_the_trace_that_the_tasks_headers_name(self):
+        self.route(target())
+        trace = "0af7651916cd43dd8448eb211c80319c"
+        task = self.create("nothing", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01",
+                                               "tracestate": "vendor=1"})
+        self.wait_for(task, SUCCEEDED)
+        seen = self.handler.metadata[task.id]
+        self.assertRegex(seen["traceparent"], f"^00-{trace}-(?!b7ad6b7169203331)[0-9a-f]{{16}}-01$")
+        self.assertEqual(seen["tracestate"], "vendor=1")
+        for headers in ({}, {"traceparent": f"00-{trace}-nonsense-01", "tracestate": "vendor=1"}):
+            task = self.create("nothing", headers=headers)
+            self.wait_for(task, SUCCEEDED)
+            seen = self.handler.metadata[task.id]
+            self.assertRegex(seen["traceparent"], f"^00-(?!{trace})[0-9a-f]{{32}}-[0-9a-f]{{16}}-00$")
+            self.assertNotIn("tracestate", seen)
 
     def test_a_task_is_handed_over_when_it_is_due(self):
         self.route(target())

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "services/runtime/status_mapping.h"
+#include "services/runtime/trace.h"
 #include "services/scheduler/push/push_rules.h"
 #include "services/scheduler/push/push_token.h"
 
@@ -46,6 +47,15 @@ std::string ErrorOf(const grpc::Status& status) {
     return absl::StrCat(code, ": the connection to the handler was lost");
   }
   return text.empty() ? code : absl::StrCat(code, ": ", text);
+}
+
+// A span of the trace that the task's creator has named in its headers, or of a new one.
+runtime::TraceContext TraceOf(const Task& task) {
+  const auto header = [&](const char* name) -> absl::string_view {
+    const auto found = task.headers.find(name);
+    return found == task.headers.end() ? absl::string_view() : found->second;
+  };
+  return runtime::TraceContext::Continue(header("traceparent"), header("tracestate"));
 }
 
 }  // namespace
@@ -134,6 +144,9 @@ void GrpcPusher::Begin(const LeasedTasks& leased) {
     at->lease = {task.id, leased.token};
     *at->request.mutable_task() = scheduler::ToProto(task);
     at->context.set_deadline(absl::ToChronoTime(absl::Now() + queue_.delivery.timeout));
+    const runtime::TraceContext trace = TraceOf(task);
+    at->context.AddMetadata("traceparent", trace.traceparent());
+    if (!trace.tracestate().empty()) at->context.AddMetadata("tracestate", trace.tracestate());
     calls_[at] = std::move(call);
     stub_->async()->Handle(&at->context, &at->request, &at->response,
                            [this, at](grpc::Status status) {
