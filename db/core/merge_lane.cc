@@ -68,6 +68,13 @@ void MergeLane::Submit(std::unique_ptr<MergeOp> op) {
   op->Fail(LaneFull());
 }
 
+LaneView MergeLane::view() {
+  return {.batch_sizes = batch_sizes_, .waiting = [this] {
+            MutexLock lock(mutex_);
+            return static_cast<double>(waiting_);
+          }};
+}
+
 bool MergeLane::Gather(Ops& batch) {
   MutexLock lock(mutex_);
   while (queue_.empty() && !stopping_ && SteadyNow() < try_parked_at_) {
@@ -80,6 +87,7 @@ bool MergeLane::Gather(Ops& batch) {
     queue_.pop_front();
   }
   waiting_ -= rows;
+  if (rows > 0) batch_sizes_.Observe(static_cast<double>(rows));
   return !stopping_ || !batch.empty();
 }
 

@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "db/core/dsn.h"
 #include "db/core/hot_connection.h"
+#include "db/core/lane.h"
 
 namespace parley::db {
 
@@ -87,6 +88,8 @@ class MergeLane {
   // UNKNOWN.
   void Submit(std::unique_ptr<MergeOp> op);
 
+  LaneView view();
+
  private:
   using Ops = std::vector<std::unique_ptr<MergeOp>>;
   struct Attempt {
@@ -128,6 +131,7 @@ class MergeLane {
   absl::Time try_parked_at_ = absl::InfiniteFuture();
   absl::BitGen random_;
 
+  Histogram batch_sizes_{BatchSizeBounds()};
   Mutex mutex_;
   CondVar ready_;
   std::deque<std::unique_ptr<MergeOp>> queue_ ABSL_GUARDED_BY(mutex_);

@@ -38,6 +38,13 @@ void ReadLane::Submit(Read read) {
   read.done(LaneFull());
 }
 
+LaneView ReadLane::view() {
+  return {.batch_sizes = batch_sizes_, .waiting = [this] {
+            MutexLock lock(mutex_);
+            return static_cast<double>(queue_.size());
+          }};
+}
+
 std::vector<ReadLane::Read> ReadLane::Gather() {
   std::vector<Read> batch;
   MutexLock lock(mutex_);
@@ -46,6 +53,7 @@ std::vector<ReadLane::Read> ReadLane::Gather() {
     batch.push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
+  if (!batch.empty()) batch_sizes_.Observe(static_cast<double>(batch.size()));
   return batch;
 }
 

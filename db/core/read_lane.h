@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "db/core/dsn.h"
 #include "db/core/hot_connection.h"
+#include "db/core/lane.h"
 
 namespace parley::db {
 
@@ -47,6 +48,8 @@ class ReadLane {
   // UNAVAILABLE; RESOURCE_EXHAUSTED at once if the queue is full.
   void Submit(Read read);
 
+  LaneView view();
+
  private:
   using Connection = std::unique_ptr<HotConnection>;
 
@@ -58,6 +61,7 @@ class ReadLane {
 
   const Dsn dsn_;
   const Options options_;
+  Histogram batch_sizes_{BatchSizeBounds()};
   Mutex mutex_;
   CondVar ready_;
   std::deque<Read> queue_ ABSL_GUARDED_BY(mutex_);

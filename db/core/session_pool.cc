@@ -96,17 +96,28 @@ absl::Status SessionPool::Ping(absl::Time deadline) {
   return lease->Ping();
 }
 
+SessionPool::Load SessionPool::load() {
+  MutexLock lock(mutex_);
+  return {.size = options_.size,
+          .in_use = options_.size - slots_,
+          .waiting = static_cast<std::int32_t>(waiters_.size()),
+          .failed_connects = failed_connects_};
+}
+
 absl::Status SessionPool::WaitForSlot(absl::Time deadline) {
   MutexLock lock(mutex_);
   if (slots_ > 0) {
     --slots_;
+    wait_seconds_.Observe(0);
     return absl::OkStatus();
   }
+  const absl::Time start = SteadyNow();
   Waiter waiter;
   waiters_.push_back(&waiter);
   while (!waiter.granted && SteadyNow() < deadline) {
     waiter.granted_changed.WaitUntil(mutex_, deadline);
   }
+  wait_seconds_.Observe(absl::ToDoubleSeconds(SteadyNow() - start));
   if (waiter.granted) return absl::OkStatus();
   waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
   return Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
@@ -151,6 +162,7 @@ absl::StatusOr<SessionPool::Lease> SessionPool::Connect() {
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Connect(dsn_);
   MutexLock lock(mutex_);
   if (!session.ok()) {
+    ++failed_connects_;
     backoff_ = std::clamp(backoff_ * 2, options_.first_backoff, options_.max_backoff);
     retry_at_ = SteadyNow() + backoff_;
     return session.status();

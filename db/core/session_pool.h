@@ -12,6 +12,7 @@
 #include "absl/random/random.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/histogram.h"
 #include "base/mutex.h"
 #include "db/core/dsn.h"
 #include "db/core/session.h"
@@ -63,6 +64,17 @@ class SessionPool {
   // Asks the server whether it is there, through a connection of the pool.
   absl::Status Ping(absl::Time deadline);
 
+  // What it does at the moment, and what has failed so far.
+  struct Load {
+    std::int32_t size = 0;     // connections at most
+    std::int32_t in_use = 0;   // lent, or being opened
+    std::int32_t waiting = 0;  // callers for whom there is none
+    std::int64_t failed_connects = 0;
+  };
+  Load load() ABSL_LOCKS_EXCLUDED(mutex_);
+  // How long each caller has waited for others to give a connection back, in seconds.
+  const Histogram& wait_seconds() const { return wait_seconds_; }
+
  private:
   struct Idle {
     std::unique_ptr<Session> session;
@@ -94,6 +106,8 @@ class SessionPool {
   std::int32_t slots_ ABSL_GUARDED_BY(mutex_);  // free: idle or not yet connected
   absl::Duration backoff_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   absl::Time retry_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  std::int64_t failed_connects_ ABSL_GUARDED_BY(mutex_) = 0;
+  Histogram wait_seconds_{{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}};
   std::thread watchdog_;  // the last member: it uses the others
 };
 

@@ -171,6 +171,13 @@ MessageRepository::MessageRepository(SessionPool& pool, const Options& options)
   }
 }
 
+std::vector<LaneView> MessageRepository::send_lanes() const {
+  std::vector<LaneView> views;
+  views.reserve(send_lanes_.size());
+  for (const auto& lane : send_lanes_) views.push_back(lane->view());
+  return views;
+}
+
 MergeLane& MessageRepository::LaneOf(std::int64_t chat_id) {
   return *send_lanes_[static_cast<std::uint64_t>(chat_id) % send_lanes_.size()];
 }

@@ -102,6 +102,9 @@ class MessageRepository {
   void GetUnreadCounts(std::int64_t user_id, const std::vector<std::int64_t>& chat_ids,
                        absl::Time deadline, UnreadDone done);
 
+  std::vector<LaneView> send_lanes() const;
+  LaneView read_lane() { return read_lane_.view(); }
+
  private:
   MergeLane& LaneOf(std::int64_t chat_id);
   void Read(HotStep step, absl::Time deadline, std::function<void(absl::StatusOr<HotResult>)> done);

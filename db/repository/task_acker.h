@@ -43,6 +43,8 @@ class TaskAcker {
   void Ack(std::vector<TaskAck> acks, absl::Time deadline,
            std::function<void(absl::StatusOr<std::vector<bool>>)> done);
 
+  LaneView lane() { return lane_.view(); }
+
  private:
   MergeLane lane_;
 };

@@ -52,6 +52,8 @@ class TaskCreator {
   void Create(std::vector<CreateTaskParams> tasks, absl::Time deadline,
               std::function<void(Outcomes)> done, std::function<bool()> is_abandoned = nullptr);
 
+  LaneView lane() { return lane_.view(); }
+
  private:
   MergeLane lane_;
 };

@@ -23,6 +23,7 @@
 #include "services/chat/user_eraser.h"
 #include "services/chat/user_rules.h"
 #include "services/chat/user_service.h"
+#include "services/jobs/database_metrics.h"
 #include "services/jobs/worker.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
@@ -106,7 +107,12 @@ int main(int argc, char** argv) {
   db::Notifier moves(**pool, db::kMemberChannel);
   chat::ChatService chat_service(chat_calls, chats, moves);
 
+  jobs::DatabaseProbe probe(**pool, {.tables = {"users", "chats", "chat_user"}});
   runtime::Metrics metrics;
+  executor.AddTo(metrics, "calls");
+  password_executor.AddTo(metrics, "passwords");
+  jobs::AddPool(metrics, **pool);
+  probe.AddTo(metrics);
   user_calls.metrics().AddTo(metrics);
   chat_calls.metrics().AddTo(metrics);
   return runtime::Host({.listen = config.listen,
@@ -116,7 +122,7 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
-                        .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
+                        .ready = [&] { return probe.Ask(); },
                         .on_drain = [&] { erasing.Drain(); }},
                        {&user_service, &chat_service},
                        {"parley.chat.v1.UserService", "parley.chat.v1.ChatService"})

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/local_time.h"
@@ -20,6 +21,7 @@
 #include "db/repository/task_repository.h"
 #include "services/access/ask_database.h"
 #include "services/access/gatekeeper.h"
+#include "services/jobs/database_metrics.h"
 #include "services/jobs/worker.h"
 #include "services/message/message_rules.h"
 #include "services/message/message_service.h"
@@ -126,7 +128,18 @@ int main(int argc, char** argv) {
                                           .default_zone = time_zone,
                                           .on_scheduled = [&] { sending.Hint(); }});
 
+  jobs::DatabaseProbe probe(**pool, {.tables = {"chats", "chat_user", "messages"}});
   runtime::Metrics metrics;
+  executor.AddTo(metrics, "calls");
+  jobs::AddPool(metrics, **pool);
+  probe.AddTo(metrics);
+  int lane = 0;
+  for (const db::LaneView& view : messages.send_lanes()) {
+    jobs::AddLane(metrics, absl::StrCat("send-", ++lane), view);
+  }
+  jobs::AddLane(metrics, "read", messages.read_lane());
+  metrics.AddGauge({"parley_watches", "Streams of WatchMessages."},
+                   [&] { return static_cast<double>(watches.watches()); });
   calls.metrics().AddTo(metrics);
   return runtime::Host({.listen = config.listen,
                         .admin_listen = config.admin_listen,
@@ -135,7 +148,7 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
-                        .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
+                        .ready = [&] { return probe.Ask(); },
                         .on_drain =
                             [&] {
                               watches.Drain();

@@ -86,6 +86,11 @@ void WatchHub::Open(WatchDemand demand, const std::shared_ptr<runtime::Stream>& 
   wake_reader_.NotifyOne();
 }
 
+std::size_t WatchHub::watches() {
+  MutexLock lock(mutex_);
+  return watches_.size();
+}
+
 void WatchHub::Changed(std::int64_t chat_id) {
   notifier_.Notify(chat_id);
   {

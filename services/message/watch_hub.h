@@ -81,6 +81,9 @@ class WatchHub {
   void HintChats(absl::string_view payload);
   void HintMembers(absl::string_view payload);
 
+  // How many streams it feeds.
+  std::size_t watches() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Ends all watches, and all to come, with UNAVAILABLE, reason DRAINING. Idempotent.
   void Drain();
 

@@ -129,6 +129,11 @@ void Dispatcher::Drain() {
   for (Waiter& waiter : waiters) waiter.demand.done(LeasedTasks{.draining = true});
 }
 
+std::size_t Dispatcher::parked() {
+  MutexLock lock(mutex_);
+  return room_.size();
+}
+
 void Dispatcher::Run() {
   while (true) {
     Round round = NextRound();
@@ -234,6 +239,10 @@ absl::StatusOr<bool> Dispatcher::ClaimFrom(const Source& source, std::list<Waite
                      : claimer_.Claim({source.queues, max_tasks, lease_duration, token}, deadline);
   NoteOutcome(tasks.status());
   if (!tasks.ok()) return tasks.status();
+  // A claim is the task's latest change.
+  for (const Task& task : *tasks) {
+    task_lateness_.Observe(absl::ToDoubleSeconds(task.update_time - task.run_time));
+  }
   const bool some = !tasks->empty();
   const bool all = tasks->size() == static_cast<std::size_t>(max_tasks);
   if (some) HandOut(waiters, *std::move(tasks), token, lease_duration - (SteadyNow() - asked));

@@ -1,6 +1,7 @@
 // Hands due tasks to workers, to those who wait for one too.
 #pragma once
 
+#include <cstddef>
 #include <list>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/histogram.h"
 #include "base/mutex.h"
 #include "db/repository/task_claimer.h"
 #include "db/repository/task_repository.h"
@@ -71,6 +73,12 @@ class Dispatcher {
   // Something may have changed in `queue`; in any queue if it is empty.
   void Hint(absl::string_view queue);
 
+  // How many calls are parked.
+  std::size_t parked() ABSL_LOCKS_EXCLUDED(mutex_);
+  // How long after its time each task was leased, in seconds, by the database's clock. What a pause
+  // or a limit has kept back counts too.
+  const Histogram& task_lateness() const { return task_lateness_; }
+
   // Answers all parked calls, and all to come, with nothing, and that this is why. Idempotent.
   void Drain();
 
@@ -115,6 +123,8 @@ class Dispatcher {
   // The thread's own.
   db::TaskClaimer claimer_;
   absl::BitGen order_;
+  Histogram task_lateness_{{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+                            30, 60, 300, 1800, 7200}};
   Mutex mutex_;
   CondVar wake_;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

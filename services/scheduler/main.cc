@@ -18,6 +18,7 @@
 #include "db/repository/task_creator.h"
 #include "db/repository/task_repository.h"
 #include "services/access/gatekeeper.h"
+#include "services/jobs/database_metrics.h"
 #include "services/runtime/call.h"
 #include "services/runtime/config.h"
 #include "services/runtime/executor.h"
@@ -162,7 +163,22 @@ int main(int argc, char** argv) {
                                                       .targets = push_targets,
                                                       .on_change = [&] { push_hub.Hint(); }});
 
+  jobs::DatabaseProbe probe(**pool, {.tables = {"tasks", "dead_tasks", "task_keys", "queues",
+                                                "queue_counters", "schedules"},
+                                     .watches_tasks = true});
   runtime::Metrics metrics;
+  executor.AddTo(metrics, "calls");
+  jobs::AddPool(metrics, **pool);
+  probe.AddTo(metrics);
+  jobs::AddLane(metrics, "create", creator.lane());
+  jobs::AddLane(metrics, "ack", acker.lane());
+  metrics.AddGauge({"parley_work_streams", "Workers that have a Work stream."},
+                   [&] { return static_cast<double>(hub.streams()); });
+  metrics.AddGauge({"parley_parked_leases", "Calls, and Work streams, that wait for tasks."},
+                   [&] { return static_cast<double>(dispatcher.parked()); });
+  metrics.AddHistogram({"parley_task_lateness_seconds",
+                        "How long after its time a task was leased, by the database's clock."},
+                       dispatcher.task_lateness());
   scheduler_calls.metrics().AddTo(metrics);
   worker_calls.metrics().AddTo(metrics);
   queue_calls.metrics().AddTo(metrics);
@@ -175,7 +191,7 @@ int main(int argc, char** argv) {
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .keepalive = config.keepalive,
-              .ready = [&] { return (*pool)->Ping(SteadyNow() + absl::Seconds(1)); },
+              .ready = [&] { return probe.Ask(); },
               .on_drain =
                   [&] {
                     dispatcher.Drain();

@@ -71,6 +71,11 @@ void WorkHub::Hint() {
   state_->wake.NotifyAll();
 }
 
+std::size_t WorkHub::streams() {
+  MutexLock lock(state_->mutex);
+  return state_->sessions.size();
+}
+
 void WorkHub::Drain() {
   {
     MutexLock lock(state_->mutex);

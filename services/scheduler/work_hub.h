@@ -1,6 +1,7 @@
 // The Work streams of a process.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <thread>
@@ -33,6 +34,9 @@ class WorkHub {
 
   // A task was cancelled that some worker has: compare sooner.
   void Hint();
+
+  // How many workers it serves.
+  std::size_t streams();
 
   // No more leases for anybody; tells all workers to finish. Idempotent.
   void Drain();
