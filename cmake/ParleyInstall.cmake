@@ -15,6 +15,11 @@ install(FILES db/schema.sql DESTINATION ${data})
 install(FILES README.md ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/systemd/credentials.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
+# For Prometheus and Grafana, and for who is woken by them.
+install(FILES deploy/alerts/parley.rules.yml DESTINATION ${data}/alerts)
+install(DIRECTORY deploy/dashboards DESTINATION ${data} FILES_MATCHING PATTERN "*.json")
+install(FILES deploy/runbook.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
 # Its database's password may be in there.
 install(DIRECTORY deploy/etc/ DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/parley
   FILE_PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ FILES_MATCHING PATTERN "*.env")

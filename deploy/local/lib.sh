@@ -32,6 +32,9 @@ PACKAGES_PYTHON=(python3 python3-grpcio python3-protobuf)
 # What the tests of push targets hand tasks to.
 # shellcheck disable=SC2034
 PACKAGES_CELERY=(redis-server rabbitmq-server python3-celery python3-redis)
+# What scrapes the services in the tests, and checks the alerts (promtool).
+# shellcheck disable=SC2034
+PACKAGES_WATCH=(prometheus)
 # What the original application is made of, whose database can be adopted.
 # shellcheck disable=SC2034
 PACKAGES_ORIGINAL=(python3-sqlalchemy alembic)
@@ -103,7 +106,7 @@ need_packages() {
   fi
   # These would be started now and at every boot; who wants one here starts one of its own.
   local server servers=() policy=/usr/sbin/policy-rc.d
-  for server in redis-server rabbitmq-server; do
+  for server in redis-server rabbitmq-server prometheus; do
     [[ " ${missing[*]} " != *" $server "* ]] || servers+=("$server")
   done
   if [[ ${#servers[@]} -eq 0 || -e $policy ]]; then
