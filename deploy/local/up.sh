@@ -261,7 +261,7 @@ main() {
   local i
   for i in "${!SERVICES[@]}"; do
     note "parley-${SERVICES[i]} serves on ${ADDRESSES[i]}, log $(short "$VAR/log/${SERVICES[i]}.log")"
-    note "$(printf '%*s' "${#SERVICES[i]}" '')        metrics on http://$(admin_address "${SERVICES[i]}")/metrics"
+    note "  metrics on http://$(admin_address "${SERVICES[i]}")/metrics"
   done
 
   if [[ $DEMO == yes ]]; then
