@@ -1,9 +1,9 @@
 #include "services/access/gatekeeper.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,11 +14,11 @@
 namespace parley::access {
 namespace {
 
-// What a caller with a token sends. None if there is none, or if it is of another kind.
-absl::StatusOr<std::string> BearerToken(const grpc::CallbackServerContext& context) {
+// The bearer token that comes with the call; nothing if there is no authorization at all.
+absl::StatusOr<std::optional<std::string>> BearerToken(const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
   const auto [first, end] = metadata.equal_range("authorization");
-  if (first == end) return std::string();
+  if (first == end) return std::optional<std::string>();
   // Which of several was meant, somebody on the way may have seen otherwise.
   if (std::next(first) != end) {
     return Error(absl::StatusCode::kUnauthenticated, reason::kInvalidToken,
@@ -30,15 +30,19 @@ absl::StatusOr<std::string> BearerToken(const grpc::CallbackServerContext& conte
     return Error(absl::StatusCode::kUnauthenticated, reason::kInvalidToken,
                  "the authorization must be a bearer token");
   }
-  return std::string(absl::StripAsciiWhitespace(value.substr(kScheme.size())));
+  // An empty one is a wrong one: a proxy may have let the call through because there was one.
+  return std::optional<std::string>(value.substr(kScheme.size()));
 }
 
 std::vector<std::string> NamesInCertificate(const grpc::CallbackServerContext& context) {
   const std::shared_ptr<const grpc::AuthContext> peer = context.auth_context();
   std::vector<std::string> names;
   if (peer == nullptr || !peer->IsPeerAuthenticated()) return names;
-  for (const grpc::string_ref& name : peer->FindPropertyValues(GRPC_X509_SAN_PROPERTY_NAME)) {
-    names.emplace_back(name.data(), name.size());
+  // Not e-mail addresses, which some authorities let people choose.
+  for (const char* const kind : {GRPC_PEER_URI_PROPERTY_NAME, GRPC_PEER_DNS_PROPERTY_NAME}) {
+    for (const grpc::string_ref& name : peer->FindPropertyValues(kind)) {
+      names.emplace_back(name.data(), name.size());
+    }
   }
   return names;
 }
@@ -88,6 +92,11 @@ absl::StatusOr<std::unique_ptr<Gatekeeper>> Gatekeeper::Open(const runtime::Conf
   PARLEY_RETURN_IF_ERROR(follow(
       gate->config_.jwks_file,
       [gate = gate.get()](const std::string& content) { return gate->tokens_.SetKeys(content); }));
+  if (!gate->config_.jwks_file.empty() && !gate->tokens_.has_keys()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the file ", gate->config_.jwks_file,
+                     ": holds no key for any of the algorithms that are accepted"));
+  }
   return gate;
 }
 
@@ -103,38 +112,38 @@ Gatekeeper::Gatekeeper(const runtime::Config& config, AskNeed ask_need)
                .streams = config.limits.streams,
                .rate = config.limits.rate}) {}
 
-absl::StatusOr<runtime::Admission> Gatekeeper::Admit(const grpc::CallbackServerContext& context,
-                                                     absl::string_view service,
-                                                     absl::string_view method) {
+absl::Status Gatekeeper::Admit(const grpc::CallbackServerContext& context,
+                               absl::string_view service, absl::string_view method,
+                               runtime::Admission& admission) {
   const MethodAccess* const access = FindMethod(service, method);
   if (access == nullptr) {
     return Error(absl::StatusCode::kPermissionDenied, reason::kScopeMissing,
                  "the method is closed to everybody");
   }
-  runtime::Admission admission = {.caller = anybody_, .place = nullptr};
   std::string taker;
   if (files_.empty()) {
+    admission.caller = anybody_;
     taker = AddressOf(context);
   } else {
     PARLEY_ASSIGN_OR_RETURN(const std::shared_ptr<const Identity> identity, Identify(context));
-    PARLEY_RETURN_IF_ERROR(CheckMay(*identity, *access));
     admission.caller = identity;
+    PARLEY_RETURN_IF_ERROR(CheckMay(*identity, *access));
     taker = identity->name;
   }
   PARLEY_ASSIGN_OR_RETURN(admission.place,
                           limits_.Take(taker, access->kind, access->is_stream, SteadyNow()));
-  return admission;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<const Identity>> Gatekeeper::Identify(
     const grpc::CallbackServerContext& context) {
-  PARLEY_ASSIGN_OR_RETURN(const std::string token, BearerToken(context));
-  if (!token.empty()) {
+  PARLEY_ASSIGN_OR_RETURN(const std::optional<std::string> token, BearerToken(context));
+  if (token) {
     if (config_.jwks_file.empty()) {
       return Error(absl::StatusCode::kUnauthenticated, reason::kInvalidToken,
                    "bearer tokens are not accepted here");
     }
-    return tokens_.Verify(token, absl::Now());
+    return tokens_.Verify(*token, absl::Now());
   }
   const std::vector<std::string> names = NamesInCertificate(context);
   if (names.empty()) {
@@ -159,6 +168,9 @@ absl::StatusOr<runtime::Question> Gatekeeper::Examine(const runtime::Caller& cal
   Need need = access->need(request, *caller.act_as);
   if (need.kind == Need::Kind::kNothing) return runtime::Question();
   if (need.kind == Need::Kind::kRefused) return NotPermittedError();
+  // More than any call may name; the database is not asked about a million of them.
+  constexpr std::size_t kMaxIds = 200;
+  if (need.chat_ids.size() + need.message_ids.size() > kMaxIds) return NotPermittedError();
   return runtime::Question([this, need = std::move(need),
                             user_id = *caller.act_as](absl::Time deadline) -> absl::Status {
     return ask_need_(need, user_id, deadline);

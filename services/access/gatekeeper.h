@@ -37,9 +37,8 @@ class Gatekeeper final : public runtime::Gate {
 
   // Reasons: CREDENTIALS_MISSING, INVALID_TOKEN, UNKNOWN_CERTIFICATE, SCOPE_MISSING,
   // NOT_FOR_USERS, and those of CallerLimits.
-  absl::StatusOr<runtime::Admission> Admit(const grpc::CallbackServerContext& context,
-                                           absl::string_view service,
-                                           absl::string_view method) override;
+  absl::Status Admit(const grpc::CallbackServerContext& context, absl::string_view service,
+                     absl::string_view method, runtime::Admission& admission) override;
 
   // Reason: NOT_PERMITTED.
   absl::StatusOr<runtime::Question> Examine(const runtime::Caller& caller,

@@ -1,6 +1,7 @@
 #include "services/access/token_verifier.h"
 
 #include <rhonabwy.h>
+#include <sodium.h>
 
 #include <algorithm>
 #include <array>
@@ -10,8 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -24,6 +27,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kMaxTokenBytes = 4096;
 constexpr std::size_t kMaxKnownTokens = 10000;
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr double kLatestSeconds = 253402300799;  // 9999-12-31T23:59:59Z
@@ -122,12 +126,73 @@ std::optional<std::int64_t> UserId(const json& claim) {
   return id > 0 ? std::optional<std::int64_t>(id) : std::nullopt;
 }
 
+// What a token is made of.
+struct Parts {
+  json header;
+  std::string claims;
+  std::string signature;
+  absl::string_view is_signed;  // header and claims as they are written
+};
+
+// By hand, so that nothing from strangers reaches a library that would, for example, inflate it.
+absl::StatusOr<Parts> SplitToken(absl::string_view token) {
+  const std::vector<absl::string_view> texts = absl::StrSplit(token, '.');
+  std::string header;
+  Parts parts;
+  const bool is_base64 = std::all_of(token.begin(), token.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
+  });
+  if (token.size() > kMaxTokenBytes || texts.size() != 3 || !is_base64 || texts[2].empty() ||
+      !absl::WebSafeBase64Unescape(texts[0], &header) ||
+      !absl::WebSafeBase64Unescape(texts[1], &parts.claims) ||
+      !absl::WebSafeBase64Unescape(texts[2], &parts.signature)) {
+    return Refuse("it is not a signed JSON Web Token");
+  }
+  parts.is_signed = token.substr(0, token.rfind('.'));
+  parts.header = json::parse(header, nullptr, false);
+  if (!parts.header.is_object()) return Refuse("it is not a signed JSON Web Token");
+  // RFC 7515: what is critical must be understood, and we understand no extension.
+  for (const char* const member : {"crit", "zip", "enc", "cty", "b64"}) {
+    if (parts.header.contains(member)) return Refuse("its header is not understood");
+  }
+  return parts;
+}
+
+bool HasRightSignature(const std::string& token, jwk_t* key) {
+  jwt_t* parsed = nullptr;
+  if (r_jwt_init(&parsed) != RHN_OK) return false;
+  const Token jwt(parsed);
+  return r_jwt_advanced_parsen(parsed, token.data(), token.size(), R_PARSE_NONE,
+                               R_FLAG_IGNORE_REMOTE) == RHN_OK &&
+         r_jwt_verify_signature(parsed, key, R_FLAG_IGNORE_REMOTE) == RHN_OK;
+}
+
+// Not by librhonabwy, which would compare up to the first byte that differs, and so tell where.
+bool HasRightMac(const Parts& parts, jwk_t* key) {
+  std::string secret;
+  const char* const encoded = r_jwk_get_property_str(key, "k");
+  std::array<unsigned char, crypto_auth_hmacsha256_BYTES> mac;
+  if (encoded == nullptr || !absl::WebSafeBase64Unescape(encoded, &secret) ||
+      parts.signature.size() != mac.size()) {
+    return false;
+  }
+  const auto bytes = [](absl::string_view text) {
+    return reinterpret_cast<const unsigned char*>(text.data());
+  };
+  crypto_auth_hmacsha256_state state;
+  crypto_auth_hmacsha256_init(&state, bytes(secret), secret.size());
+  crypto_auth_hmacsha256_update(&state, bytes(parts.is_signed), parts.is_signed.size());
+  crypto_auth_hmacsha256_final(&state, mac.data());
+  return sodium_memcmp(mac.data(), parts.signature.data(), mac.size()) == 0;
+}
+
 }  // namespace
 
 struct TokenVerifier::Keys {
   explicit Keys(jwks_t* keys) : set(keys, r_jwks_free) {}
 
   std::unique_ptr<jwks_t, void (*)(jwks_t*)> set;
+  bool usable = false;  // there is a key for an algorithm that is accepted
 
   // The key that `kid` names, or, of a token that names none, the only one for the algorithm.
   Key Find(const char* kid, const Algorithm& algorithm) const {
@@ -143,11 +208,6 @@ struct TokenVerifier::Keys {
     return found;
   }
 };
-
-bool TokenVerifier::IsKnownAlgorithm(absl::string_view name) {
-  return std::any_of(kAlgorithms.begin(), kAlgorithms.end(),
-                     [name](const Algorithm& algorithm) { return algorithm.name == name; });
-}
 
 TokenVerifier::TokenVerifier(Options options) : options_(std::move(options)) {
   static const int initialized = r_global_init();
@@ -166,25 +226,24 @@ absl::Status TokenVerifier::SetKeys(const std::string& jwks) {
     return absl::InvalidArgumentError("is not a JSON Web Key Set");
   }
   r_jwks_import_from_json_str(set, jwks.c_str());
-  bool usable = false;
   for (std::size_t i = 0; i < r_jwks_size(set); ++i) {
     const Key key(r_jwks_get_at(set, i));
     if (IsPrivate(key.get())) {
       return absl::InvalidArgumentError("holds a private key; only public ones belong here");
     }
     for (const Algorithm& algorithm : kAlgorithms) {
-      usable = usable || (std::find(options_.algorithms.begin(), options_.algorithms.end(),
-                                    algorithm.name) != options_.algorithms.end() &&
-                          Fits(key.get(), algorithm));
+      keys->usable = keys->usable || (IsAccepted(algorithm.name) && Fits(key.get(), algorithm));
     }
-  }
-  if (!usable) {
-    return absl::InvalidArgumentError("holds no key for any of the algorithms that are accepted");
   }
   MutexLock lock(mutex_);
   keys_ = std::move(keys);
   known_.clear();
   return absl::OkStatus();
+}
+
+bool TokenVerifier::has_keys() const {
+  MutexLock lock(mutex_);
+  return keys_ != nullptr && keys_->usable;
 }
 
 absl::StatusOr<std::shared_ptr<const Identity>> TokenVerifier::Verify(const std::string& token,
@@ -208,36 +267,30 @@ absl::StatusOr<std::shared_ptr<const Identity>> TokenVerifier::Verify(const std:
   return identity;
 }
 
+bool TokenVerifier::IsAccepted(absl::string_view algorithm) const {
+  return std::find(options_.algorithms.begin(), options_.algorithms.end(), algorithm) !=
+         options_.algorithms.end();
+}
+
 absl::StatusOr<TokenVerifier::Known> TokenVerifier::Check(const Keys& keys,
                                                           const std::string& token,
                                                           absl::Time now) const {
-  jwt_t* parsed = nullptr;
-  if (r_jwt_init(&parsed) != RHN_OK) return absl::ResourceExhaustedError("no memory");
-  const Token jwt(parsed);
-  if (r_jwt_advanced_parsen(parsed, token.data(), token.size(), R_PARSE_NONE,
-                            R_FLAG_IGNORE_REMOTE) != RHN_OK ||
-      r_jwt_get_type(parsed) != R_JWT_TYPE_SIGN) {
-    return Refuse("it is not a signed JSON Web Token");
-  }
-  const auto algorithm = std::find_if(
-      kAlgorithms.begin(), kAlgorithms.end(),
-      [parsed](const Algorithm& known) { return known.alg == r_jwt_get_sign_alg(parsed); });
-  if (algorithm == kAlgorithms.end() ||
-      std::find(options_.algorithms.begin(), options_.algorithms.end(), algorithm->name) ==
-          options_.algorithms.end()) {
-    return Refuse("its algorithm is not accepted");
-  }
-  const Text header(r_jwt_get_full_header_str(parsed));
-  const json fields = header == nullptr ? json() : json::parse(header.get(), nullptr, false);
-  // RFC 7515: what is critical must be understood, and we understand no extension.
-  if (!fields.is_object() || fields.contains("crit")) return Refuse("its header is not understood");
-  const Key key = keys.Find(r_jwt_get_header_str_value(parsed, "kid"), *algorithm);
+  PARLEY_ASSIGN_OR_RETURN(const Parts parts, SplitToken(token));
+  const json& header = parts.header;
+  const auto algorithm =
+      std::find_if(kAlgorithms.begin(), kAlgorithms.end(), [&](const Algorithm& known) {
+        return IsText(header, "alg", std::string(known.name)) && IsAccepted(known.name);
+      });
+  if (algorithm == kAlgorithms.end()) return Refuse("its algorithm is not accepted");
+  const bool has_kid = header.contains("kid");
+  if (has_kid && !header["kid"].is_string()) return Refuse("its header is not understood");
+  const Key key = keys.Find(has_kid ? header["kid"].get_ref<const std::string&>().c_str() : nullptr,
+                            *algorithm);
   if (key == nullptr) return Refuse("no key is known for it");
-  if (r_jwt_verify_signature(parsed, key.get(), R_FLAG_IGNORE_REMOTE) != RHN_OK) {
-    return Refuse("its signature is wrong");
-  }
-  const Text claims(r_jwt_get_full_claims_str(parsed));
-  return ReadClaims(claims == nullptr ? "" : claims.get(), now);
+  const bool is_right = algorithm->alg == R_JWA_ALG_HS256 ? HasRightMac(parts, key.get())
+                                                          : HasRightSignature(token, key.get());
+  if (!is_right) return Refuse("its signature is wrong");
+  return ReadClaims(parts.claims, now);
 }
 
 absl::StatusOr<TokenVerifier::Known> TokenVerifier::ReadClaims(const std::string& text,

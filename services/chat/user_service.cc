@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/login.h"
@@ -223,7 +224,9 @@ absl::StatusOr<v1::User> UserService::Verify(const Call& call,
                           users_.GetCredentials(login_key, call.deadline()));
   PARLEY_ASSIGN_OR_RETURN(const bool right, IsRight(request.password(), stored));
   if (!right) {
-    PARLEY_RETURN_IF_ERROR(passwords_.attempts.Failed(attempt, call.deadline()));
+    // By a deadline of its own: a caller who chose theirs well would guess uncounted.
+    constexpr absl::Duration kTimeToCount = absl::Seconds(5);
+    PARLEY_RETURN_IF_ERROR(passwords_.attempts.Failed(attempt, SteadyNow() + kTimeToCount));
     return WrongCredentials();
   }
   PARLEY_RETURN_IF_ERROR(passwords_.attempts.Succeeded(attempt, call.deadline()));

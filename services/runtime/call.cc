@@ -94,12 +94,6 @@ absl::Status CallPipeline::UnaryCall::CheckBeforeHandler() const {
   return question_ == nullptr ? absl::OkStatus() : question_(deadline_);
 }
 
-absl::Status CallPipeline::UnaryCall::Admit(const CallPipeline& pipeline,
-                                            const MethodOptions& method) {
-  PARLEY_ASSIGN_OR_RETURN(admission_, pipeline.Admit(method, *context_));
-  return absl::OkStatus();
-}
-
 absl::Status CallPipeline::UnaryCall::Examine(const CallPipeline& pipeline,
                                               const MethodOptions& method,
                                               const google::protobuf::Message& request) {
@@ -115,11 +109,15 @@ void CallPipeline::UnaryCall::Answer(const absl::Status& status) {
                            *context_, status));
 }
 
-absl::StatusOr<Admission> CallPipeline::Admit(const MethodOptions& method,
-                                              const grpc::CallbackServerContext& context) const {
-  if (options_.gate != nullptr) return options_.gate->Admit(context, options_.service, method.name);
+absl::Status CallPipeline::Admit(const MethodOptions& method,
+                                 const grpc::CallbackServerContext& context,
+                                 Admission& admission) const {
+  if (options_.gate != nullptr) {
+    return options_.gate->Admit(context, options_.service, method.name, admission);
+  }
   static const auto* const anybody = new std::shared_ptr<const Caller>(std::make_shared<Caller>());
-  return Admission{.caller = *anybody};
+  admission.caller = *anybody;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Question> CallPipeline::Examine(const MethodOptions& method,

@@ -112,8 +112,8 @@ class CallPipeline {
   const ServiceMetrics& metrics() const { return metrics_; }
 
   // Lets a call in, or says why not. Before anything of the request is looked at.
-  absl::StatusOr<Admission> Admit(const MethodOptions& method,
-                                  const grpc::CallbackServerContext& context) const;
+  absl::Status Admit(const MethodOptions& method, const grpc::CallbackServerContext& context,
+                     Admission& admission) const;
 
   // Whether the request is one of the user's for whom its caller acts, and what is left to ask.
   absl::StatusOr<Question> Examine(const MethodOptions& method, const Admission& admission,
@@ -184,7 +184,6 @@ class CallPipeline::UnaryCall : public Call {
  protected:
   ~UnaryCall() = default;
 
-  absl::Status Admit(const CallPipeline& pipeline, const MethodOptions& method);
   absl::Status Examine(const CallPipeline& pipeline, const MethodOptions& method,
                        const google::protobuf::Message& request);
 
@@ -216,7 +215,7 @@ class CallPipeline::TypedCall final : public UnaryCall {
   // Whether the call may go on: it is let in, the bytes are a request, the request is the caller's.
   absl::Status Begin(const CallPipeline& pipeline, const MethodOptions& method,
                      const grpc::ByteBuffer& in) {
-    PARLEY_RETURN_IF_ERROR(Admit(pipeline, method));
+    PARLEY_RETURN_IF_ERROR(pipeline.Admit(method, *context_, admission_));
     PARLEY_RETURN_IF_ERROR(ParseRequest(in, request_));
     if constexpr (requires { request_.request_id(); }) set_request_id(request_.request_id());
     return Examine(pipeline, method, request_);

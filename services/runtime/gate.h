@@ -24,9 +24,9 @@ struct Caller {
   std::optional<std::int64_t> act_as;  // the one user in whose name they may act
 };
 
-// A call that has been let in.
+// What the gate says of a call.
 struct Admission {
-  std::shared_ptr<const Caller> caller;  // never null
+  std::shared_ptr<const Caller> caller;  // never null of one that is let in
   // What the call takes up of what its caller may have at once; given back by its destruction.
   std::shared_ptr<void> place;
 };
@@ -41,9 +41,10 @@ class Gate {
   virtual ~Gate() = default;
 
   // Before the request is looked at. UNAUTHENTICATED: nobody whom we know; PERMISSION_DENIED: may
-  // not call this method; RESOURCE_EXHAUSTED, with a delay: calls too much.
-  virtual absl::StatusOr<Admission> Admit(const grpc::CallbackServerContext& context,
-                                          absl::string_view service, absl::string_view method) = 0;
+  // not call this method; RESOURCE_EXHAUSTED, with a delay: calls too much. `admission` says who
+  // calls as soon as that is known, also of a call that is refused.
+  virtual absl::Status Admit(const grpc::CallbackServerContext& context, absl::string_view service,
+                             absl::string_view method, Admission& admission) = 0;
 
   // Of a caller who acts for a user: whether the request is one of that user's. PERMISSION_DENIED:
   // no; otherwise what is left to ask.

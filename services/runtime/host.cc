@@ -169,6 +169,11 @@ int Host::Serve() {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMs);
   constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  // Reflection has a thread for each of its streams; more of these than that are refused.
+  constexpr int kMaxReflectionThreads = 32;
+  grpc::ResourceQuota threads("parley");
+  threads.SetMaxThreads(kMaxReflectionThreads);
+  builder.SetResourceQuota(threads);
   int port = 0;
   builder.AddListeningPort(options_.listen, *credentials, &port);
   for (grpc::Service* service : services_) builder.RegisterService(service);

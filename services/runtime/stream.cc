@@ -10,7 +10,7 @@ template <class Reactor, class Interface>
 StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
                                                  const MethodOptions& method,
                                                  grpc::CallbackServerContext* context,
-                                                 const absl::StatusOr<Admission>& admission)
+                                                 const Admission& admission)
     : trace_(TraceContext::Of(*context)),
       line_{calls.metrics().Of(method.name),
             trace_,
@@ -18,9 +18,9 @@ StreamReactor<Reactor, Interface>::StreamReactor(const CallPipeline& calls,
             method.name,
             SteadyNow(),
             "",
-            admission.ok() ? admission->caller->name : ""},
+            admission.caller == nullptr ? "" : admission.caller->name},
       context_(context),
-      place_(admission.ok() ? admission->place : nullptr) {
+      place_(admission.place) {
   line_.metrics.Started();
 }
 
@@ -125,11 +125,13 @@ void StreamReactor<Reactor, Interface>::OnCancel() {
 template <class Reactor, class Interface>
 void StreamReactor<Reactor, Interface>::OnDone() {
   std::shared_ptr<StreamReactor> self;
+  std::shared_ptr<void> place;
   Observer observer;
   {
     MutexLock lock(mutex_);
     over_ = true;
     self.swap(self_);
+    place.swap(place_);
     std::swap(observer, observer_);
   }
   if (observer.on_over) observer.on_over();

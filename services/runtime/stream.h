@@ -65,9 +65,9 @@ template <class Reactor, class Interface>
 class StreamReactor : public Reactor, public Interface {
  public:
   using Observer = Stream::Observer;
-  // `admission` is what the pipeline said; if it was not let in, the stream has to be ended by it.
+  // `admission` is what the pipeline said of the call.
   StreamReactor(const CallPipeline& calls, const MethodOptions& method,
-                grpc::CallbackServerContext* context, const absl::StatusOr<Admission>& admission);
+                grpc::CallbackServerContext* context, const Admission& admission);
   // To be called once, before anything else.
   void KeepAlive(std::shared_ptr<StreamReactor> self) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -95,7 +95,6 @@ class StreamReactor : public Reactor, public Interface {
   const TraceContext trace_;
   const AccessLine line_;
   grpc::CallbackServerContext* const context_;
-  const std::shared_ptr<void> place_;  // what the stream takes up of its caller's
   Mutex mutex_;
   Observer observer_ ABSL_GUARDED_BY(mutex_);
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
@@ -106,6 +105,7 @@ class StreamReactor : public Reactor, public Interface {
   absl::Status end_ ABSL_GUARDED_BY(mutex_);  // once ended_
   grpc::ByteBuffer frame_;                    // of whoever set writing_, until OnWriteDone
   std::shared_ptr<StreamReactor> self_ ABSL_GUARDED_BY(mutex_);  // until OnDone
+  std::shared_ptr<void> place_ ABSL_GUARDED_BY(mutex_);          // of the admission; until OnDone
 };
 
 using ServerStreamReactor = StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>, Stream>;
@@ -134,15 +134,16 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeStream(const CallPipeline& call
                                                         grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* in,
                                                         Handler handler) {
-  const absl::StatusOr<Admission> admission = calls.Admit(method, *context);
+  Admission admission;
+  const absl::Status admitted = calls.Admit(method, *context, admission);
   const auto stream = std::make_shared<ServerStreamReactor>(calls, method, context, admission);
   stream->KeepAlive(stream);
   const auto begin = [&]() -> absl::Status {
-    PARLEY_RETURN_IF_ERROR(admission.status());
+    PARLEY_RETURN_IF_ERROR(admitted);
     calls.metrics().Of(method.name).Received();
     Request request;
     PARLEY_RETURN_IF_ERROR(ParseRequest(*in, request));
-    PARLEY_ASSIGN_OR_RETURN(const Question question, calls.Examine(method, *admission, request));
+    PARLEY_ASSIGN_OR_RETURN(const Question question, calls.Examine(method, admission, request));
     // It would have to be asked again and again while the stream goes on.
     if (question != nullptr) return InternalError("a stream with a question to the database");
     return handler(request, std::shared_ptr<Stream>(stream));
@@ -156,13 +157,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeStream(const CallPipeline& call
 template <class Handler>
 BidiReactor* ServeDuplex(const CallPipeline& calls, const MethodOptions& method,
                          grpc::CallbackServerContext* context, Handler handler) {
-  const absl::StatusOr<Admission> admission = calls.Admit(method, *context);
+  Admission admission;
+  const absl::Status admitted = calls.Admit(method, *context, admission);
   const auto stream = std::make_shared<DuplexReactor>(calls, method, context, admission);
   stream->KeepAlive(stream);
-  if (admission.ok()) {
+  if (admitted.ok()) {
     handler(std::shared_ptr<DuplexStream>(stream));
   } else {
-    stream->End(admission.status());
+    stream->End(admitted);
   }
   return stream.get();
 }

@@ -1,11 +1,13 @@
 #include "services/runtime/transport.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
 #include <openssl/ssl.h>
 
+#include <cstdint>
+
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 
@@ -40,7 +42,12 @@ absl::Status CheckFiles(const TransportOptions& options) {
 
 bool IsLoopback(absl::string_view listen) {
   const absl::string_view host = listen.substr(0, listen.rfind(':'));
-  return absl::StartsWith(host, "127.") || host == "[::1]" || host == "localhost";
+  in_addr address;
+  constexpr std::uint32_t kLoopbackNet = 127;
+  if (inet_pton(AF_INET, std::string(host).c_str(), &address) == 1) {
+    return ntohl(address.s_addr) >> 24 == kLoopbackNet;
+  }
+  return host == "[::1]" || host == "localhost";
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(

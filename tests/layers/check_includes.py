@@ -63,7 +63,7 @@ ROOMS = {
     # Who may call what; the one room that knows the methods of all services.
     "services/access": (
         {"base", "db/repository", "services/runtime"},
-        {"grpc", "protobuf", "proto", "json", "rhonabwy"},
+        {"grpc", "protobuf", "proto", "json", "rhonabwy", "sodium"},
     ),
     # What services share beyond the runtime; it knows the tasks, and none of the services.
     "services/jobs": (

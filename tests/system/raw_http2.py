@@ -7,6 +7,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import h2.settings
 
 from programs import PATIENCE
 
@@ -32,9 +33,9 @@ class Connection:
         self._state = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, validate_outbound_headers=False,
                                       normalize_outbound_headers=False))
-        if window is not None:
-            self._state.local_settings.initial_window_size = window
         self._state.initiate_connection()
+        if window is not None:
+            self._state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.flush()
 
     def __enter__(self):
@@ -47,7 +48,7 @@ class Connection:
         self.socket.sendall(self._state.data_to_send())
 
     def begin(self, method, data=None, end=True, headers=()):
-        """Starts a call of /package.Service/Method; returns the stream's number. Not sent before flush."""
+        """Starts a call of /package.Service/Method; returns its stream. Not sent before flush."""
         stream = self._state.get_next_available_stream_id()
         self._state.send_headers(stream, [
             (":method", "POST"), (":scheme", "http"), (":path", method),
@@ -60,13 +61,12 @@ class Connection:
     def reset(self, stream):
         self._state.reset_stream(stream)
 
-    def events(self, seconds=PATIENCE):
-        """What the server has sent, as it comes, until it hangs up or is silent for so long."""
-        self.socket.settimeout(seconds)
+    def events(self):
+        """What the server has sent, as it comes, until it hangs up. One that is silent fails."""
         while True:
             try:
                 received = self.socket.recv(65536)
-            except (TimeoutError, ConnectionError):
+            except ConnectionError:
                 return
             if not received:
                 return

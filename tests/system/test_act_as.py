@@ -55,6 +55,12 @@ class ActAsTest(TokenCase):
         self.assert_denied(messages.DeleteMessage, message_id=self.sent.id, user_id=self.owner)
         self.assert_denied(messages.MarkRead, chat_id=self.chat, user_id=self.owner, seq=1)
         messages.MarkRead(chat_id=self.chat, user_id=self.member, seq=1)
+        later = {"chat_id": self.chat, "text": "later", "run_time": {"seconds": 4102444800}}
+        self.assert_denied(messages.ScheduleMessage, user_id=self.owner, **later)
+        scheduled = messages.ScheduleMessage(user_id=self.member, **later).id
+        self.assert_denied(messages.CancelScheduledMessage, scheduled_message_id=scheduled,
+                           user_id=self.owner)
+        messages.CancelScheduledMessage(scheduled_message_id=scheduled, user_id=self.member)
         for call in (messages.GetUnreadCounts, messages.ListScheduledMessages):
             self.assert_denied(call, user_id=self.owner)
             call(user_id=self.member)
@@ -82,6 +88,14 @@ class ActAsTest(TokenCase):
             (messages.BatchGetMessages, {"chat_id": other, "seqs": [1]}),
             (messages.ListMessageRevisions, {"message_id": hidden.id}))}
         self.assertEqual(len(texts), 1)
+        # Nor do those who are blocked.
+        users = self.chatd.users.bearing(self.key.token(ALL))
+        for status, denied in ((2, True), (1, False)):
+            users.UpdateUser(user=user_pb2.User(id=self.member, status=status))
+            if denied:
+                self.assert_denied(messages.ListMessages, chat_id=self.chat)
+            else:
+                messages.ListMessages(chat_id=self.chat)
         # And no longer than they are members.
         self.chats.RemoveUserFromChat(chat_id=self.chat, user_id=self.member)
         self.assert_denied(messages.ListMessages, chat_id=self.chat)
@@ -108,8 +122,11 @@ class ActAsTest(TokenCase):
         member.ListChatUsers(chat_id=self.chat)
         self.assertEqual(len(member.ListUserChats(user_id=self.member).chats), 1)
         self.assert_denied(member.ListUserChats, user_id=self.owner)
+        self.assertEqual(len(member.BatchGetChats(chat_ids=[self.chat]).chats), 1)
         self.assert_denied(stranger.GetChat, chat_id=self.chat)
         self.assert_denied(stranger.ListChatUsers, chat_id=self.chat)
+        self.assert_denied(stranger.BatchGetChats, chat_ids=[self.chat])
+        self.assert_denied(member.BatchGetChats, chat_ids=[self.chat] * 1000)
         with self.assert_error(DENIED, reason="NOT_FOR_USERS"):
             member.ListChats()
         # Nobody lets themselves in.
@@ -151,9 +168,10 @@ class ActAsTest(TokenCase):
                      {"user": user_pb2.User(id=self.member), "update_mask": {"paths": ["status"]}},
                      {"user": user_pb2.User(id=self.member), "update_mask": {"paths": ["*"]}}):
             self.assert_denied(users.UpdateUser, **more)
-        users.SetPassword(user_id=self.member, password="a new password")
-        self.assert_denied(users.SetPassword, user_id=self.owner, password="a new password")
+        for call in (users.EraseUser, users.GetErasure):
+            self.assert_denied(call, user_id=self.owner)
         for call, fields in ((users.ListUsers, {}), (users.BatchGetUsers, {"user_ids": [1]}),
+                             (users.SetPassword, {"user_id": self.member, "password": "new"}),
                              (users.CreateUser, {"login": "x"}),
                              (users.VerifyPassword, {"login": "x", "password": "y"})):
             with self.assert_error(DENIED, reason="NOT_FOR_USERS"):

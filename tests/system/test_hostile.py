@@ -20,6 +20,7 @@ from programs import IS_SANITIZED
 LIST = "/parley.message.v1.MessageService/ListMessages"
 WATCH = "/parley.message.v1.MessageService/WatchMessages"
 INVALID, UNIMPLEMENTED = "3", "12"
+WATCHES = 5000
 # The service may open more of them meanwhile.
 DATABASE_CONNECTIONS = 20
 # A sanitizer keeps what is freed for a while.
@@ -146,8 +147,8 @@ class HostileTest(harness.SystemTest, harness.People):
                 self.assertEqual(connection.status_of(stream), INVALID)
 
     def test_methods_that_are_none(self):
-        for path in ("/", "//", "", "/parley.message.v1.MessageService/", "/a/b", "/../ListMessages",
-                     LIST + "/more", "/" + "x" * 3000):
+        for path in ("/", "//", "", "/parley.message.v1.MessageService/", "/a/b",
+                     "/../ListMessages", LIST + "/more", "/" + "x" * 3000):
             with self.subTest(path), self.raw() as connection:
                 stream = connection.begin(path, raw_http2.framed(b""))
                 connection.flush()
@@ -162,7 +163,7 @@ class HostileTest(harness.SystemTest, harness.People):
             connection.flush()
         for _ in range(5):
             self.assert_serves()
-        # What waits for them is bounded by what one caller may have in flight.
+        # What waits for them is what they have asked for, and no more.
         self.assertLess(self.resident() - self.memory, 1000 * 0.25 + MEGABYTES)
         for connection in connections:
             connection.socket.close()
@@ -178,16 +179,20 @@ class HostileTest(harness.SystemTest, harness.People):
                 connection.begin(WATCH, raw_http2.framed(watch))
             connection.flush()
 
-        def open_streams():
-            return sum(1 for line in self.messaged.log() if line.get("grpc.method")
-                       == "WatchMessages")
+        def ended():
+            return [line["grpc.code"] for line in self.messaged.log()
+                    if line.get("grpc.method") == "WatchMessages"]
 
+        # A server has so many watches; the others are told at once.
+        harness.poll("the others to be refused", lambda: len(ended()) == count - WATCHES)
+        self.assertEqual(set(ended()), {"RESOURCE_EXHAUSTED"})
         # They go on while others send and read.
         self.messages.SendMessage(chat_id=self.chat.id, user_id=self.owner.id, text="to all")
         self.assert_serves()
+        self.assertLess(self.resident() - self.memory, 3 * MEGABYTES)
         for connection in connections:
             connection.socket.close()
-        harness.poll("all streams to have ended", lambda: open_streams() == count)
+        harness.poll("all streams to have ended", lambda: len(ended()) == count)
 
     def test_a_message_that_is_too_large(self):
         channel = grpc.insecure_channel(self.messaged.address,

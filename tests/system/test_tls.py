@@ -37,7 +37,8 @@ class TlsCase(harness.SystemTest):
     def issue(self):
         """A new certificate of the server's; both files change at once, as a link does."""
         generation = tempfile.mkdtemp(dir=self.folder)
-        for name, text in zip(("cert.pem", "key.pem"), self.authority.issue("localhost", "127.0.0.1")):
+        for name, text in zip(("cert.pem", "key.pem"), self.authority.issue("localhost",
+                                                                          "127.0.0.1")):
             replace_file(os.path.join(generation, name), text)
         os.symlink(generation, self.path("tls.new"))
         os.rename(self.path("tls.new"), self.path("tls"))
@@ -145,7 +146,8 @@ class CertificateTest(TlsCase):
         chatd.users.ListUsers()
         with self.assert_error("PERMISSION_DENIED", reason="SCOPE_MISSING"):
             chatd.users.CreateUser(login="ann")
-        self.users_of(chatd, names=["other.example.org", "reports.example.org"]).CreateUser(login="bob")
+        reports = self.users_of(chatd, names=["other.example.org", "reports.example.org"])
+        reports.CreateUser(login="bob")
         with self.assert_error("UNAUTHENTICATED", reason="UNKNOWN_CERTIFICATE"):
             self.users_of(chatd, names=["stranger.example.org"]).ListUsers()
         self.assert_no_connection(chatd)
@@ -169,8 +171,11 @@ class CertificateTest(TlsCase):
         chatd = self.serve_mutually()
         self.write("callers.json", json.dumps({"callers": self.CALLERS[1:]}))
         harness.poll("billing to be unknown", lambda: self.code(chatd) == "UNAUTHENTICATED")
-        for wrong in ("", '{"callers": [{"san": "x", "scopes": ["chat.raed"]}]}'):
+        for wrong, says in (("", "is not"),
+                            ('{"callers": [{"san": "x", "scopes": ["chat.raed"]}]}', "chat.raed")):
             self.write("callers.json", wrong)
+            harness.poll("a complaint", lambda says=says: [
+                line for line in chatd.log() if says in line.get("error", "")])
         self.write("callers.json", json.dumps({"callers": self.CALLERS}))
         harness.poll("billing to be known", lambda: self.code(chatd) == "OK")
 
@@ -197,15 +202,20 @@ class StartTest(TlsCase):
         self.write("jwks.json", jwks(key))
         tokens = ["--auth-jwks", self.path("jwks.json"), "--auth-issuer", ISSUER,
                   "--auth-audience", AUDIENCE]
-        for listen in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0"):
+        for listen in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0", "127.example.org:0"):
             with self.subTest(listen):
                 self.assertIn("plain text", self.refusal("--listen", listen))
                 self.assertIn("plain text", self.refusal("--listen", listen, *tokens))
                 self.assertIn("everybody may call",
                               self.refusal("--listen", listen, *self.flags()))
-        for listen in ("localhost:0", "[::1]:0", "127.0.0.2:0"):
-            done = run_binary("chatd", "--listen", listen, "--print-config")
-            self.assertIn(listen, done.stdout)
+        # These are let through, as far as the database, which is not there.
+        for flags in (["localhost:0"], ["[::1]:0"], ["127.0.0.2:0"],
+                      ["0.0.0.0:0", "--insecure-listen"], ["0.0.0.0:0", *self.flags(), *tokens]):
+            with self.subTest(flags):
+                done = run_binary("chatd", "--listen", *flags, "--database-wait", "0s", check=False,
+                                  url="postgresql://127.0.0.1:1/none")
+                self.assertIn("cannot use the database", done.stderr)
+        self.assertIn("--insecure-admin-listen", self.refusal("--admin-listen", "0.0.0.0:0"))
 
     def test_half_a_setting_is_refused_by_name(self):
         for flags, says in ((["--tls-cert", "x"], "--tls-key"),
