@@ -102,7 +102,7 @@ TEST(TokenVerifier, IsRightWhileItsKeysAreReplaced) {
   }
   for (int i = 0; i < 100; ++i) {
     EXPECT_TRUE(verifier.SetKeys(kept.Jwks()).ok());
-    EXPECT_FALSE(verifier.SetKeys("{\"keys\": []}").ok());
+    EXPECT_FALSE(verifier.SetKeys("{").ok());
   }
   stop = true;
   for (std::thread& caller : callers) caller.join();
