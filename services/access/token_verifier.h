@@ -17,10 +17,10 @@
 
 namespace parley::access {
 
-// Signatures and keys are librhonabwy's affair; it sees a token when its outside has been looked at:
-// three parts of base64url, 4 KiB at most, an algorithm that is accepted, neither compressed nor
-// encrypted nor with anything critical. What a header says about keys (jwk, jku, x5c, x5u) is never
-// followed: only `kid` chooses, among our keys. Thread-safe.
+// Signatures and keys are librhonabwy's affair; it sees a token when its outside has been looked
+// at: three parts of base64url, 4 KiB at most, an algorithm that is accepted, neither compressed
+// nor encrypted nor with anything critical. What a header says about keys (jwk, jku, x5c, x5u) is
+// never followed: only `kid` chooses, among our keys. Thread-safe.
 class TokenVerifier {
  public:
   struct Options {
