@@ -12,7 +12,10 @@ install(DIRECTORY deploy/service_config DESTINATION ${data} FILES_MATCHING PATTE
 install(DIRECTORY db/migrations DESTINATION ${data}
   FILES_MATCHING PATTERN "*.sql" PATTERN "SUM" PATTERN "LINT_BASELINE")
 install(FILES db/schema.sql DESTINATION ${data})
-install(FILES README.md ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY deploy/alerts deploy/dashboards DESTINATION ${data}
+  FILES_MATCHING PATTERN "*.rules.yml" PATTERN "*.json")
+install(FILES README.md ARCHITECTURE.md SECURITY.md deploy/runbook.md
+  DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/systemd/credentials.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # For Prometheus and Grafana, and for who is woken by them.
