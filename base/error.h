@@ -65,6 +65,7 @@ inline constexpr absl::string_view kDeadlineExceeded = "DEADLINE_EXCEEDED";
 inline constexpr absl::string_view kCancelled = "CANCELLED";
 inline constexpr absl::string_view kContention = "CONTENTION";
 inline constexpr absl::string_view kDraining = "DRAINING";
+inline constexpr absl::string_view kStreamTooOld = "STREAM_TOO_OLD";
 inline constexpr absl::string_view kInternal = "INTERNAL";
 }  // namespace reason
 

@@ -122,8 +122,10 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
+                        .max_connection_age = config.max_connection_age,
+                        .max_deadline = config.max_deadline,
                         .ready = [&] { return probe.Ask(); },
-                        .on_drain = [&] { erasing.Drain(); }},
+                        .end_streams = [&] { erasing.Drain(); }},
                        {&user_service, &chat_service},
                        {"parley.chat.v1.UserService", "parley.chat.v1.ChatService"})
       .Run();

@@ -104,7 +104,7 @@ int main(int argc, char** argv) {
       {.language = search_language, .send = {.queue = lane_queue}, .read_queue = lane_queue});
   db::EventRepository events(**pool);
   db::Notifier notifier(**pool, db::kMessageChannel);
-  message::WatchHub watches(events, notifier);
+  message::WatchHub watches(events, notifier, {.max_age = config.max_connection_age});
   const db::Listener chat_hints(*dsn, db::kMessageChannel,
                                 [&](absl::string_view chats) { watches.HintChats(chats); });
   const db::Listener member_hints(*dsn, db::kMemberChannel,
@@ -148,8 +148,11 @@ int main(int argc, char** argv) {
                         .drain_delay = config.drain_delay,
                         .drain_grace = config.drain_grace,
                         .keepalive = config.keepalive,
+                        .max_connection_age = config.max_connection_age,
+                        .max_deadline = config.max_deadline,
                         .ready = [&] { return probe.Ask(); },
-                        .on_drain =
+                        .refuse_streams = [&] { watches.RefuseNew(); },
+                        .end_streams =
                             [&] {
                               watches.Drain();
                               sending.Drain();

@@ -110,6 +110,14 @@ void Watch::End(const absl::Status& status) {
   stream_->End(status);
 }
 
+void Watch::SendHome(const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    if (begun_ && !busy_ && !ended_) Send("");
+  }
+  End(status);
+}
+
 bool Watch::ended() const {
   MutexLock lock(mutex_);
   return ended_;

@@ -40,12 +40,14 @@ class Watch {
   struct Options {
     std::int64_t user_id = 0;  // 0: a watch of chats
     absl::Duration heartbeat = absl::Seconds(15);
-    std::size_t max_queued = 1024 * 1024;  // bytes of events that may wait
+    std::size_t max_queued = 1024 * 1024;         // bytes of events that may wait
+    absl::Time move_at = absl::InfiniteFuture();  // when it is to go on elsewhere
   };
   Watch(Options options, std::shared_ptr<runtime::Stream> stream)
       : options_(options), stream_(std::move(stream)) {}
 
   std::int64_t user_id() const { return options_.user_id; }
+  absl::Time move_at() const { return options_.move_at; }
 
   enum class FirstFrame { kAtOnce, kWithEvents };
   // Begins at `positions`; nothing is sent before.
@@ -77,6 +79,8 @@ class Watch {
   // Drops what waits. The first end counts.
   void End(const absl::Status& status);
   bool ended() const;
+  // The same, after a frame with the last resume token, if the stream has room for one.
+  void SendHome(const absl::Status& status);
 
  private:
   struct Place {

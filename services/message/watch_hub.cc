@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/random/random.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -17,6 +18,11 @@ constexpr absl::Duration kLongestPause = absl::Seconds(1);
 absl::Status Draining() {
   return Error(absl::StatusCode::kUnavailable, reason::kDraining,
                "the server is going down; resume the watch at another");
+}
+
+absl::Status TooOld() {
+  return Error(absl::StatusCode::kUnavailable, reason::kStreamTooOld,
+               "the watch has lasted for long; resume it, here or at another");
 }
 
 absl::Status Full() {
@@ -53,9 +59,11 @@ WatchHub::~WatchHub() {
 }
 
 void WatchHub::Open(WatchDemand demand, const std::shared_ptr<runtime::Stream>& stream) {
+  const absl::Duration age = absl::Uniform(absl::BitGen(), 0.9, 1.0) * options_.max_age;
   const auto watch = std::make_shared<Watch>(Watch::Options{.user_id = demand.user_id,
                                                             .heartbeat = demand.heartbeat,
-                                                            .max_queued = options_.max_queued},
+                                                            .max_queued = options_.max_queued,
+                                                            .move_at = SteadyNow() + age},
                                              stream);
   WatchId id = 0;
   absl::Status refused;
@@ -68,7 +76,7 @@ void WatchHub::Open(WatchDemand demand, const std::shared_ptr<runtime::Stream>& 
     } else {
       id = ++last_id_;
       watches_[id] = watch;
-      beats_.emplace(SteadyNow() + demand.heartbeat, id);
+      beats_.emplace(std::min(SteadyNow() + demand.heartbeat, watch->move_at()), id);
     }
   }
   if (!refused.ok()) return stream->End(refused);
@@ -123,14 +131,19 @@ void WatchHub::HintMembers(absl::string_view payload) {
   wake_reader_.NotifyOne();
 }
 
+void WatchHub::RefuseNew() {
+  MutexLock lock(mutex_);
+  draining_ = true;
+}
+
 void WatchHub::Drain() {
+  RefuseNew();
   std::vector<std::shared_ptr<Watch>> watches;
   {
     MutexLock lock(mutex_);
-    draining_ = true;
     for (const auto& [id, watch] : watches_) watches.push_back(watch);
   }
-  for (const std::shared_ptr<Watch>& watch : watches) watch->End(Draining());
+  for (const std::shared_ptr<Watch>& watch : watches) watch->SendHome(Draining());
 }
 
 void WatchHub::Room(WatchId id) {
@@ -221,7 +234,12 @@ void WatchHub::NoteOutcome(const absl::Status& status) {
 void WatchHub::Beat() {
   WatchId id = 0;
   while (const std::shared_ptr<Watch> watch = NextBeat(id)) {
-    const absl::Time next = watch->Beat(SteadyNow());
+    const absl::Time now = SteadyNow();
+    if (now >= watch->move_at()) {
+      watch->SendHome(TooOld());
+      continue;
+    }
+    const absl::Time next = std::min(watch->Beat(now), watch->move_at());
     MutexLock lock(mutex_);
     beats_.emplace(next, id);
   }

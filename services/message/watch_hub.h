@@ -57,6 +57,7 @@ class WatchHub {
     std::size_t max_queued = 1024 * 1024;  // bytes of events that may wait for one caller
     absl::Duration look_interval = absl::Seconds(1);
     absl::Duration members_interval = absl::Seconds(2);
+    absl::Duration max_age = absl::InfiniteDuration();  // of a watch; -10 % at random
   };
 
   // Starts the threads. What it is given must outlive the hub.
@@ -70,8 +71,8 @@ class WatchHub {
 
   // Feeds the stream until it ends. Does not block; what is wrong ends the stream: NOT_FOUND
   // (CHAT_NOT_FOUND, USER_NOT_FOUND), INVALID_ARGUMENT (the user has too many chats),
-  // RESOURCE_EXHAUSTED (QUEUE_FULL; later WATCHER_TOO_SLOW), UNAVAILABLE (DRAINING; or the database
-  // is away at the start).
+  // RESOURCE_EXHAUSTED (QUEUE_FULL; later WATCHER_TOO_SLOW), UNAVAILABLE (DRAINING; STREAM_TOO_OLD;
+  // or the database is away at the start).
   void Open(WatchDemand demand, const std::shared_ptr<runtime::Stream>& stream);
 
   // This process has written something into the chat, committed. Others are told by a notification.
@@ -84,7 +85,9 @@ class WatchHub {
   // How many streams it feeds.
   std::size_t watches() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Ends all watches, and all to come, with UNAVAILABLE, reason DRAINING. Idempotent.
+  // Ends all watches to come with UNAVAILABLE, reason DRAINING. Idempotent.
+  void RefuseNew();
+  // And all that there are, after a frame with their last resume token. Idempotent.
   void Drain();
 
  private:

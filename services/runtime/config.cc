@@ -203,6 +203,11 @@ std::vector<Option> CommonOptions(const DefaultAddresses& addresses) {
        .help = "silence after which a caller is asked whether it is there, and to answer as soon",
        .value = "20s",
        .check = CheckDeadline},
+      {.flag = "max-connection-age",
+       .environment = "PARLEY_MAX_CONNECTION_AGE",
+       .help = "age at which a connection takes no new calls, and a stream is asked to move",
+       .value = "15m",
+       .check = CheckDeadline},
       {.flag = "log-level",
        .environment = "PARLEY_LOG_LEVEL",
        .help = "lowest level that is logged: debug, info, warn or error",
@@ -279,6 +284,7 @@ Config ToConfig(const std::vector<Option>& options) {
   config.drain_delay = DurationValue(options, "drain-delay");
   config.drain_grace = DurationValue(options, "drain-grace");
   config.keepalive = DurationValue(options, "keepalive");
+  config.max_connection_age = DurationValue(options, "max-connection-age");
   config.log_level = Value(options, "log-level");
   return config;
 }

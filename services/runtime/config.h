@@ -47,7 +47,9 @@ struct Config {
   absl::Duration drain_delay;    // --drain-delay, PARLEY_DRAIN_DELAY: NOT_SERVING, still accepting
   absl::Duration drain_grace;    // --drain-grace, PARLEY_DRAIN_GRACE: for calls to finish
   absl::Duration keepalive;      // --keepalive, PARLEY_KEEPALIVE: until a silent caller is asked
-  std::string log_level;         // --log-level, PARLEY_LOG_LEVEL: debug, info, warn, error
+  // --max-connection-age, PARLEY_MAX_CONNECTION_AGE: until callers are asked to connect anew
+  absl::Duration max_connection_age;
+  std::string log_level;  // --log-level, PARLEY_LOG_LEVEL: debug, info, warn, error
 };
 
 // Where a server listens unless it is told.

@@ -25,6 +25,11 @@ namespace parley::runtime {
 namespace {
 
 constexpr absl::Duration kProbeInterval = absl::Seconds(1);
+constexpr absl::Duration kProbeIntervalWhenAway = absl::Milliseconds(250);
+constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
+constexpr int kMaxMetadataBytes = 8 * 1024;
+constexpr int kMaxStreamsPerConnection = 1000;  // of gRPC's: calls of any kind
+constexpr absl::Duration kMaxConnectionIdle = absl::Minutes(15);
 constexpr int kMinPingMs = 5000;  // callers that ask more often are cut off
 
 sigset_t TerminationSignals() {
@@ -63,8 +68,9 @@ class HealthKeeper {
   }
 
   bool WaitForNextProbe() {
-    const absl::Time next = SteadyNow() + kProbeInterval;
     MutexLock lock(mutex_);
+    const absl::Time next =
+        SteadyNow() + (serving_ == false ? kProbeIntervalWhenAway : kProbeInterval);
     while (!draining_ && SteadyNow() < next) changed_.WaitUntil(mutex_, next);
     return !draining_;
   }
@@ -114,6 +120,30 @@ void WaitForTermination() {
   Log(LogLevel::kInfo, "draining", {{"signal", std::int64_t{signal}}});
 }
 
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(std::clamp(duration, absl::Milliseconds(1), absl::Hours(24 * 7)) /
+                          absl::Milliseconds(1));
+}
+
+// What callers may rely on, and what they may not do; see "Connections" in the README.
+void SetConnectionContract(const Host::Options& options, grpc::ServerBuilder& builder) {
+  // Without this a second process on the same port would quietly take half the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive));
+  // Callers may ask the same of us; left to itself, gRPC takes that for abuse.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             Milliseconds(options.max_connection_age));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                             Milliseconds(options.max_deadline + 2 * options.max_connection_age));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(kMaxConnectionIdle));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+}
+
 }  // namespace
 
 void PrepareProcess() {
@@ -157,18 +187,7 @@ int Host::Serve() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  // Without this a second process on the same port would quietly take half the calls.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  const int keepalive_ms =
-      static_cast<int>(std::clamp(options_.keepalive, absl::Milliseconds(1), absl::Hours(24)) /
-                       absl::Milliseconds(1));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
-  // Callers may ask the same of us; left to itself, gRPC takes that for abuse.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMs);
-  constexpr int kMaxRequestBytes = 4 * 1024 * 1024;
-  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  SetConnectionContract(options_, builder);
   // Reflection has a thread for each of its streams; more of these than that are refused.
   constexpr int kMaxReflectionThreads = 32;
   grpc::ResourceQuota threads("parley");
@@ -191,8 +210,9 @@ int Host::Serve() {
 
   StartWatchdog(options_.drain_delay + 2 * options_.drain_grace + absl::Seconds(1));
   health.Drain();
+  options_.refuse_streams();
   absl::SleepFor(options_.drain_delay);
-  options_.on_drain();
+  options_.end_streams();
   server->Shutdown(absl::ToChronoTime(absl::Now() + options_.drain_grace));
   Log(LogLevel::kInfo, "drained");
   return 0;

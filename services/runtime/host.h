@@ -22,11 +22,18 @@ namespace parley::runtime {
 // they do, which takes a tenth of a call's time.
 void PrepareProcess();
 
-// Serves until SIGTERM or SIGINT:
-//   health ("" and every service name) follows `ready`; "live" is SERVING as long as the process
-//   is; then health says NOT_SERVING, after drain_delay no new calls are accepted, what runs may
-//   finish within drain_grace, and is cancelled after it; a watchdog ends the process at twice
-//   that. The admin port (admin.h) is there from before the first call until after the last.
+// Serves until SIGTERM or SIGINT, and then drains, in six steps:
+//   1. the signal is taken by the thread of Run
+//   2. health says NOT_SERVING; refuse_streams
+//   3. for drain_delay all other calls are still accepted: balancers have yet to see it
+//   4. end_streams
+//   5. no connection is accepted any more, callers are told to go (GOAWAY), what runs may finish
+//      within drain_grace, and is cancelled after it
+//   6. Run returns; main's variables end what works behind the calls, then the connections
+// A watchdog ends the process at twice the grace, wherever it is.
+//
+// Until then health ("" and every service name) follows `ready`; "live" is SERVING as long as the
+// process is. The admin port (admin.h) is there from before the first call until after the last.
 class Host {
  public:
   struct Options {
@@ -38,11 +45,18 @@ class Host {
     absl::Duration drain_grace;
     // A connection on which nothing has come for so long gets a ping, and is ended, with all its
     // calls, if there is no answer for as long again: the caller's host may have vanished.
-    absl::Duration keepalive;
+    absl::Duration keepalive = absl::Seconds(20);
+    // A connection so old takes no new calls: its caller makes another, perhaps to a server that
+    // has come since. gRPC spreads it by a tenth. What runs on it may finish: calls within
+    // max_deadline, streams within twice the age, so who keeps one must end it within one.
+    absl::Duration max_connection_age = absl::InfiniteDuration();
+    absl::Duration max_deadline = absl::Minutes(1);  // no call that is not a stream takes longer
     // Asked every second on a thread of its own; OK means SERVING. May block for about a second.
     std::function<absl::Status()> ready;
-    // Called when the drain begins, before the server waits for its calls: end what waits for long.
-    std::function<void()> on_drain = [] {};
+    // The second step: from now on, refuse what lasts.
+    std::function<void()> refuse_streams = [] {};
+    // The fourth: end what lasts, and what waits for long.
+    std::function<void()> end_streams = [] {};
   };
 
   // The services must outlive the host.

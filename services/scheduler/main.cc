@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
                                           .dispatcher = dispatcher,
                                           .end_watch = end_watch,
                                           .executor = executor};
-  scheduler::WorkHub hub(workers);
+  scheduler::WorkHub hub(workers, config.max_connection_age);
   db::PushRepository pushes(**pool);
   const scheduler::PushTargets push_targets = *scheduler::ParsePushTargets(targets);
   scheduler::PushHub push_hub({.tasks = tasks,
@@ -191,8 +191,11 @@ int main(int argc, char** argv) {
               .drain_delay = config.drain_delay,
               .drain_grace = config.drain_grace,
               .keepalive = config.keepalive,
+              .max_connection_age = config.max_connection_age,
+              .max_deadline = config.max_deadline,
               .ready = [&] { return probe.Ask(); },
-              .on_drain =
+              .refuse_streams = [&] { hub.RefuseNew(); },
+              .end_streams =
                   [&] {
                     dispatcher.Drain();
                     hub.Drain();

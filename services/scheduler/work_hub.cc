@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/error.h"
 
 namespace parley::scheduler {
 namespace {
@@ -18,11 +20,12 @@ constexpr absl::Duration kComparePatience = absl::Seconds(5);
 
 }  // namespace
 
-WorkHub::WorkHub(const WorkerParts& parts) : parts_(parts), thread_([this] { Run(); }) {}
+WorkHub::WorkHub(const WorkerParts& parts, absl::Duration max_age)
+    : parts_(parts), max_age_(max_age), thread_([this] { Run(); }) {}
 
 WorkHub::~WorkHub() {
   Drain();
-  std::map<WorkSession*, Session> left;  // let go of outside the lock
+  std::map<WorkSession*, Served> left;  // let go of outside the lock
   {
     MutexLock lock(state_->mutex);
     state_->stopping = true;
@@ -33,7 +36,7 @@ WorkHub::~WorkHub() {
 }
 
 void WorkHub::State::Forget(WorkSession* over) {
-  Session gone;  // let go of outside the lock
+  Served gone;  // let go of outside the lock
   MutexLock lock(mutex);
   const auto found = sessions.find(over);
   if (found == sessions.end()) return;
@@ -50,7 +53,7 @@ void WorkHub::State::EndLater(const std::vector<AttemptEnd>& ends) {
 
 void WorkHub::Welcome(std::shared_ptr<runtime::DuplexStream> stream) {
   const auto session = std::make_shared<WorkSession>(
-      std::move(stream), parts_,
+      stream, parts_,
       WorkSession::Hub{
           .on_over = [state = state_](WorkSession* over) { state->Forget(over); },
           .end_later =
@@ -58,11 +61,20 @@ void WorkHub::Welcome(std::shared_ptr<runtime::DuplexStream> stream) {
   bool draining = false;
   {
     MutexLock lock(state_->mutex);
-    state_->sessions[session.get()] = session;
     draining = state_->draining;
+    if (!draining) {
+      const absl::Duration age = absl::Uniform(absl::BitGen(), 0.9, 1.0) * max_age_;
+      state_->sessions[session.get()] = {session, SteadyNow() + age};
+    }
   }
-  session->Begin();
-  if (draining) session->Drain();
+  if (!draining) return session->Begin();
+  stream->End(Error(absl::StatusCode::kUnavailable, reason::kDraining,
+                    "the server is going down; work for another"));
+}
+
+void WorkHub::RefuseNew() {
+  MutexLock lock(state_->mutex);
+  state_->draining = true;
 }
 
 void WorkHub::Hint() {
@@ -77,17 +89,14 @@ std::size_t WorkHub::streams() {
 }
 
 void WorkHub::Drain() {
-  {
-    MutexLock lock(state_->mutex);
-    state_->draining = true;
-  }
+  RefuseNew();
   for (const Session& session : Sessions()) session->Drain();
 }
 
 std::vector<WorkHub::Session> WorkHub::Sessions() {
   std::vector<Session> sessions;
   MutexLock lock(state_->mutex);
-  for (const auto& [key, session] : state_->sessions) sessions.push_back(session);
+  for (const auto& [key, served] : state_->sessions) sessions.push_back(served.session);
   return sessions;
 }
 
@@ -95,6 +104,7 @@ void WorkHub::Run() {
   while (WaitForNext()) {
     EndOrphans();
     Compare();
+    DrainOld();
     for (const Session& session : Sessions()) session->Ask();
   }
   EndOrphans();
@@ -129,6 +139,20 @@ bool WorkHub::WaitForNext() {
     state_->wake.WaitUntil(state_->mutex, next);
   state_->hinted = false;
   return !state_->stopping;
+}
+
+void WorkHub::DrainOld() {
+  std::vector<Session> old;
+  {
+    const absl::Time now = SteadyNow();
+    MutexLock lock(state_->mutex);
+    for (auto& [key, served] : state_->sessions) {
+      if (served.drain_at > now) continue;
+      old.push_back(served.session);
+      served.drain_at = absl::InfiniteFuture();
+    }
+  }
+  for (const Session& session : old) session->Drain();
 }
 
 void WorkHub::Compare() {

@@ -22,14 +22,15 @@ namespace parley::scheduler {
 // Thread-safe. Must outlive the server.
 class WorkHub {
  public:
-  // Starts the thread.
-  explicit WorkHub(const WorkerParts& parts);
+  // Starts the thread. A stream that is older than `max_age` is told to drain, as if the server
+  // went down, so that it moves to a connection, and perhaps a server, that is younger.
+  explicit WorkHub(const WorkerParts& parts, absl::Duration max_age = absl::InfiniteDuration());
   ~WorkHub();  // Drain(), then ends the thread
 
   WorkHub(const WorkHub&) = delete;
   WorkHub& operator=(const WorkHub&) = delete;
 
-  // Serves a worker. Does not block.
+  // Serves a worker, or refuses it with UNAVAILABLE, reason DRAINING. Does not block.
   void Welcome(std::shared_ptr<runtime::DuplexStream> stream);
 
   // A task was cancelled that some worker has: compare sooner.
@@ -38,11 +39,18 @@ class WorkHub {
   // How many workers it serves.
   std::size_t streams();
 
-  // No more leases for anybody; tells all workers to finish. Idempotent.
+  // Refuses who comes from now on. Idempotent.
+  void RefuseNew();
+
+  // And no more leases for anybody; tells all workers to finish. Idempotent.
   void Drain();
 
  private:
   using Session = std::shared_ptr<WorkSession>;
+  struct Served {
+    Session session;
+    absl::Time drain_at;
+  };
 
   // Sessions keep it too: what they have under way may be answered when the hub is gone.
   struct State {
@@ -51,7 +59,7 @@ class WorkHub {
 
     Mutex mutex;
     CondVar wake;
-    std::map<WorkSession*, Session> sessions ABSL_GUARDED_BY(mutex);
+    std::map<WorkSession*, Served> sessions ABSL_GUARDED_BY(mutex);
     std::vector<AttemptEnd> orphans ABSL_GUARDED_BY(mutex);  // whose workers are gone
     bool hinted ABSL_GUARDED_BY(mutex) = false;
     bool draining ABSL_GUARDED_BY(mutex) = false;
@@ -62,9 +70,11 @@ class WorkHub {
   void EndOrphans();
   bool WaitForNext();  // false: the thread is to end
   void Compare();
+  void DrainOld();
   std::vector<Session> Sessions();
 
   const WorkerParts parts_;
+  const absl::Duration max_age_;
   const std::shared_ptr<State> state_ = std::make_shared<State>();
   std::thread thread_;  // the last member: it uses all others
 };

@@ -160,11 +160,12 @@ void WorkSession::OnOver() {
   {
     MutexLock lock(mutex_);
     over_ = true;
-    // What the worker was never sent has not been tried.
+    // What the worker was never sent has not been tried. And if it was told to leave, this server
+    // may have broken the stream itself, at the end of its patience: that is no failure of a task.
     std::set<std::int64_t> unsent;
     for (const pb::Lease& lease : out_.leases()) unsent.insert(lease.task().id());
     for (const auto& [id, token] : std::exchange(held_, {})) {
-      const bool released = release_ || unsent.contains(id);
+      const bool released = release_ || draining_ || unsent.contains(id);
       ends.push_back({.lease = {id, token},
                       .kind = released ? AttemptEnd::Kind::kReleased : AttemptEnd::Kind::kAbandoned,
                       .error = released ? "" : "the worker's stream broke"});
@@ -189,26 +190,26 @@ void WorkSession::Ask() {
   demand.give_up = absl::InfiniteFuture();
   demand.check_alive = [self] {
     MutexLock lock(self->mutex_);
-    return self->IsGone() ? absl::CancelledError() : absl::OkStatus();
+    return self->draining_ || self->IsGone() ? absl::CancelledError() : absl::OkStatus();
   };
   demand.done = [self](absl::StatusOr<LeasedTasks> leased) { self->OnLeased(std::move(leased)); };
   parts_.dispatcher.Lease(std::move(demand));
 }
 
 void WorkSession::OnLeased(absl::StatusOr<LeasedTasks> leased) {
-  bool gone = false;
+  bool unwanted = false;
   {
     MutexLock lock(mutex_);
     asking_ = false;
-    gone = IsGone();
-    if (leased.ok() && !gone) {
+    unwanted = draining_ || IsGone();
+    if (leased.ok() && !unwanted) {
       for (const Task& task : leased->tasks) held_[task.id] = leased->token;
       credit_ -= static_cast<std::int64_t>(leased->tasks.size());
       AddLeases(*leased, *out_.mutable_leases());
     }
   }
   if (leased.ok() && leased->draining) return Drain();
-  if (gone) {
+  if (unwanted) {
     if (leased.ok()) GiveBack(*leased);
     return;
   }

@@ -410,7 +410,9 @@ TEST_F(Watches, AreSentHomeByADrainAndResumeElsewhere) {
   Send(process_, "one");
   EXPECT_THAT(watching->Events(1), ElementsAre("+1 one"));
   leaving.watches().Drain();
-  const std::string token = watching->token();
+  std::string token = watching->token();
+  WatchMessagesResponse frame;
+  while (watching->Read(&frame)) token = frame.resume_token();
   const grpc::Status status = watching->Finish();
   EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReasonOf(status), "DRAINING");

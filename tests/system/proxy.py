@@ -19,6 +19,7 @@ class Road:
         self._silenced = set()  # those to the server whose answers are lost, for good
         self._listener = None
         self.port = 0
+        self.accepted = 0  # connections so far
         self.open()
 
     def open(self):
@@ -70,6 +71,7 @@ class Road:
             except OSError:
                 return
             upstream = self._connect()
+            self.accepted += 1
             with self._lock:
                 self._sockets += [downstream, upstream]
                 if self._answers_lost:

@@ -30,6 +30,7 @@ class Connection:
     def __init__(self, address, window=None):
         self.socket = connect(address)
         self._address = address
+        self.error = None  # the code with which the server has hung up
         self._state = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, validate_outbound_headers=False,
                                       normalize_outbound_headers=False))
@@ -58,6 +59,23 @@ class Connection:
             self._state.send_data(stream, data, end_stream=end)
         return stream
 
+    def bounds(self):
+        """How many streams the server allows, and how large it takes headers."""
+        for event in self.events():
+            if isinstance(event, h2.events.RemoteSettingsChanged):
+                break
+        settings = self._state.remote_settings
+        return settings.max_concurrent_streams, settings.max_header_list_size
+
+    def ping(self):
+        """Asks whether the server is there; returns whether it still wants to be asked."""
+        try:
+            self._state.ping(b"8 bytes.")
+            self.flush()
+        except (ConnectionError, h2.exceptions.ProtocolError):  # it has hung up
+            pass
+        return any(isinstance(event, h2.events.PingAckReceived) for event in self.events())
+
     def reset(self, stream):
         self._state.reset_stream(stream)
 
@@ -71,9 +89,13 @@ class Connection:
             if not received:
                 return
             try:
-                yield from self._state.receive_data(received)
+                events = self._state.receive_data(received)
             except h2.exceptions.ProtocolError:
                 return
+            for event in events:
+                if isinstance(event, h2.events.ConnectionTerminated):
+                    self.error = event.error_code
+            yield from events
             self.flush()
 
     def status_of(self, stream):

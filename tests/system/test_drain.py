@@ -6,6 +6,8 @@ import unittest
 import grpc
 
 import harness
+from watch import Watch
+from worker import Worker, key
 
 SERVING, NOT_SERVING = 1, 2
 
@@ -88,6 +90,69 @@ class DrainTest(harness.SystemTest, harness.People):
         for call in waiting:
             self.assertEqual(list(call.result().leases), [])
         self.assertEqual(service.wait(), 0)
+
+    def test_while_balancers_have_yet_to_see_it_streams_are_refused_and_calls_are_not(self):
+        service = self.start("messaged", "--drain-delay", "4s", "--drain-grace", "50s")
+        health = service.health.Watch(service="", timeout=None)
+        watch = Watch(service, chat_ids=[self.chat.id], heartbeat_interval={"seconds": 60})
+        service.signal(signal.SIGTERM)
+        next(reply for reply in health if reply.status != SERVING)
+        health.cancel()
+        late = Watch(service, chat_ids=[self.chat.id])
+        late.join(harness.PATIENCE)
+        self.check_failure(harness.Failure().read(late.error), "UNAVAILABLE", "DRAINING")
+        # Those that are there go on, and so do calls.
+        service.messages.SendMessage(chat_id=self.chat.id, user_id=self.owner.id, text="late")
+        watch.wait_for(1)
+        self.assertEqual(watch.texts(), ["late"])
+        self.assertIsNone(watch.error)
+        token = watch.token
+        watch.join(harness.PATIENCE)
+        self.check_failure(harness.Failure().read(watch.error), "UNAVAILABLE", "DRAINING")
+        self.assertEqual(watch.token, token)
+        self.assertEqual(watch.frames[-1], [], "no last frame")
+        self.assertEqual(service.wait(), 0)
+
+    def test_workers_are_refused_then_told_and_what_they_keep_is_handed_back(self):
+        service = self.start("schedulerd", "--drain-delay", "2s", "--drain-grace", "2s")
+        other = self.start("schedulerd")
+        task = other.tasks.CreateTask(queue="handed", name="task")
+        worker = Worker(service, ["handed"], credit=2,
+                        hello={"lease_duration": {"seconds": 3600}})
+        lease, = worker.wait_for("leases")
+        health = service.health.Watch(service="", timeout=None)
+        service.signal(signal.SIGTERM)
+        next(reply for reply in health if reply.status != SERVING)
+        health.cancel()
+        late = Worker(service, ["handed"], credit=1)
+        late.join(harness.PATIENCE)
+        self.check_failure(harness.Failure().read(late.error), "UNAVAILABLE", "DRAINING")
+        harness.poll("the drain", lambda: any(frame.drain for frame in worker.frames))
+        self.assertIsNone(worker.ended)
+        worker.join(harness.PATIENCE)  # it does not finish, so its stream is broken
+        self.assertEqual(service.wait(), 0)
+        # The attempt does not count: the server has ended it, not the worker.
+        again, = other.workers.LeaseTasks(queues=["handed"], wait_for={"seconds": 30}).leases
+        self.assertEqual((again.task.id, again.task.attempt), (task.id, lease.task.attempt))
+        self.assertNotEqual(again.lease_token, lease.lease_token)
+        other.workers.AckTask(**key(again))
+
+    def test_a_call_that_never_finishes_cannot_keep_the_process(self):
+        service = self.start("messaged", "--drain-grace", "1s")
+        message = service.messages.SendMessage(chat_id=self.chat.id, user_id=self.owner.id,
+                                               text="one")
+        with self.database.locked("chats", self.chat.id):
+            # It holds a thread and a connection until the database gives it up, in a minute.
+            stuck = service.messages.begin(
+                "UpdateMessage", message={"chat_id": self.chat.id, "seq": message.seq,
+                                          "text": "two"}, user_id=self.owner.id)
+            harness.poll("the call to wait for the lock", self.database.blocked_statements)
+            service.signal(signal.SIGTERM)
+            self.assertEqual(service.wait(), 1)
+            self.assertIsNotNone(stuck.exception())
+        self.assertIn("the drain did not end; giving up",
+                      [line["message"] for line in service.log()])
+        self.assertEqual(service.log()[-1]["level"], "error")
 
     def test_a_service_without_work_ends_at_once_with_0(self):
         for name in ("chatd", "messaged", "schedulerd"):
