@@ -67,6 +67,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const Dsn& dsn) {
   // What the server says beside its answers; libpq would print it between the lines of the log.
   PQsetNoticeProcessor(
       LibpqConnection(*session->session_), [](void*, const char*) {}, nullptr);
+  const std::optional<std::string> wanted = dsn.Find("target_session_attrs");
+  session->must_take_writes_ = wanted == "read-write" || wanted == "primary";
   session->socket_ = fcntl(PQsocket(LibpqConnection(*session->session_)), F_DUPFD_CLOEXEC, 0);
   return session;
 }
@@ -130,7 +132,7 @@ absl::Status Session::Commit() {
 
 bool Session::Reset() {
   PGconn* connection = LibpqConnection(*session_);
-  if (broken_ || PQstatus(connection) != CONNECTION_OK) return false;
+  if (broken_ || !IsOfUse()) return false;
   switch (PQtransactionStatus(connection)) {
     case PQTRANS_IDLE:
       return true;
@@ -152,7 +154,18 @@ bool Session::LooksAlive() {
     if (poll(&socket, 1, 0) <= 0) break;
     if (PQconsumeInput(connection) == 0) return false;
   }
-  return PQstatus(connection) == CONNECTION_OK;
+  return IsOfUse();
+}
+
+bool Session::IsOfUse() const {
+  PGconn* connection = LibpqConnection(*session_);
+  if (PQstatus(connection) != CONNECTION_OK) return false;
+  if (!must_take_writes_) return true;
+  for (const char* setting : {"default_transaction_read_only", "in_hot_standby"}) {
+    const char* value = PQparameterStatus(connection, setting);
+    if (value != nullptr && absl::string_view(value) == "on") return false;
+  }
+  return true;
 }
 
 void Session::Abort() {
@@ -161,7 +174,12 @@ void Session::Abort() {
 
 PGconn* Session::connection() const { return LibpqConnection(*session_); }
 
-absl::Status Session::Ping() { return Command("SELECT 1"); }
+absl::Status Session::Ping() {
+  PARLEY_RETURN_IF_ERROR(Command("SELECT 1"));
+  if (IsOfUse()) return absl::OkStatus();
+  constexpr absl::string_view kReadOnly = "25006";
+  return StatusFromSqlState(kReadOnly, "ping");
+}
 
 soci::statement& Session::Prepare(const Statement& statement) {
   std::unique_ptr<soci::statement>& cached = prepared_[&statement];

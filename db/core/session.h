@@ -114,10 +114,12 @@ class Session {
   // it is broken.
   bool Reset();
 
-  // Whether the server has not hung up, as far as can be told without asking it.
+  // Whether the server has not hung up, as far as can be told without asking it. Nor has become
+  // read-only, if target_session_attrs asks for one that takes writes: it says so beside its
+  // answers.
   bool LooksAlive();
 
-  // Asks the server whether it is there; a round trip.
+  // Asks the server whether it is there, and takes writes if it has to; a round trip.
   absl::Status Ping();
 
   // The connection itself, for the hot lane of this room.
@@ -138,6 +140,7 @@ class Session {
   soci::statement& Prepare(const Statement& statement);
   static void Exchange(soci::statement& prepared, std::vector<Bind>& binds);
   void Finish(const Statement& statement, const absl::Status& status);
+  bool IsOfUse() const;
 
   std::unique_ptr<soci::session> session_;
   // The connection's socket under a number of our own: libpq may close its number at any moment,
@@ -146,7 +149,8 @@ class Session {
   // After session_, so that it is destroyed before it: a soci::statement refers to its session.
   std::unordered_map<const Statement*, std::unique_ptr<soci::statement>> prepared_;
   std::int64_t timeout_ms_ = 0;  // what statement_timeout is set to
-  bool broken_ = false;          // a statement has told so
+  bool must_take_writes_ = false;
+  bool broken_ = false;  // a statement has told so
 };
 
 }  // namespace parley::db

@@ -24,7 +24,7 @@ struct PoolOptions {
   absl::Duration max_lifetime = absl::Minutes(30);  // -10 % at random, so that not all end at once
   absl::Duration ping_after_idle = absl::Seconds(15);  // idle for longer: asked before it is lent
   absl::Duration first_backoff = absl::Milliseconds(50);  // after a failed connect; doubles
-  absl::Duration max_backoff = absl::Seconds(1);
+  absl::Duration max_backoff = absl::Milliseconds(500);
 };
 
 // Thread-safe. Connections are opened on demand, lent last-in-first-out, and opened again when they

@@ -31,6 +31,11 @@ class Database:
         if migrate:
             self.migrate("up")
 
+    def move_to(self, cluster_url):
+        """It is to be found in another cluster from now on."""
+        self._admin_url = cluster_url
+        self.url = urllib.parse.urlsplit(cluster_url)._replace(path="/" + self.name).geturl()
+
     def administer(self, sql):
         with contextlib.closing(psycopg2.connect(self._admin_url)) as connection:
             connection.autocommit = True
