@@ -141,14 +141,15 @@ class Client:
 class Service:
     """A running service, with a client for each gRPC service it offers."""
 
-    def __init__(self, name, url, *flags, env=None, wait=True, channel_credentials=None):
+    def __init__(self, name, url, *flags, env=None, wait=True, listen="127.0.0.1:0",
+                 channel_credentials=None):
         self.name = name
         self._channel_credentials = channel_credentials  # none: plain text
         self.lines = []
         self.address = None
         # setpriv ends the service when the test is killed.
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", binary(name), "--listen", "127.0.0.1:0", *flags],
+            ["setpriv", "--pdeathsig", "KILL", binary(name), "--listen", listen, *flags],
             env=environment(url, {"PARLEY_DRAIN_DELAY": "0s"} | (env or {})),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         self._reader = threading.Thread(target=self._read, daemon=True)
