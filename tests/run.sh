@@ -113,6 +113,7 @@ main() {
   step "Packages and tools"
   local packages=("${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}"
     python3-psycopg2 "${PACKAGES_CELERY[@]}" "${PACKAGES_CLOCK[@]}" "${PACKAGES_WATCH[@]}"
+    "${PACKAGES_POOLER[@]}"
     "${PACKAGES_ORIGINAL[@]}" "${PACKAGES_PACKAGING[@]}" "${PACKAGES_CREDENTIALS[@]}"
     "${PACKAGES_HOSTILE[@]}")
   [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")

@@ -26,6 +26,11 @@ std::string PercentEncode(absl::string_view text) {
 
 }  // namespace
 
+Pooler PoolerNamed(absl::string_view name) {
+  if (name == "session") return Pooler::kSession;
+  return name == "transaction" ? Pooler::kTransaction : Pooler::kNone;
+}
+
 absl::StatusOr<Dsn> Dsn::Parse(absl::string_view text) {
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
@@ -58,6 +63,12 @@ Dsn Dsn::With(absl::string_view key, absl::string_view value) const {
 Dsn Dsn::Without(absl::string_view key) const {
   Dsn copy = *this;
   copy.values_.erase(std::string(key));
+  return copy;
+}
+
+Dsn Dsn::WithPooler(Pooler pooler) const {
+  Dsn copy = *this;
+  copy.pooler_ = pooler;
   return copy;
 }
 

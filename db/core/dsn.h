@@ -10,6 +10,16 @@
 
 namespace parley::db {
 
+// What stands between a client and the server, and for how long it lends a client a session.
+enum class Pooler {
+  kNone,
+  kSession,      // as long as the client is connected
+  kTransaction,  // nothing that is set, prepared or listened for is there in the next transaction
+};
+
+// The one that is called "none", "session" or "transaction".
+Pooler PoolerNamed(absl::string_view name);
+
 // A parsed connection string. Immutable, so any thread may read it.
 class Dsn {
  public:
@@ -27,6 +37,10 @@ class Dsn {
   // Takes `key` out, whatever it was set to.
   Dsn Without(absl::string_view key) const;
 
+  // Says that it is a pooler's. kNone unless told.
+  Dsn WithPooler(Pooler pooler) const;
+  Pooler pooler() const { return pooler_; }
+
   // What `key` is set to, if it is.
   std::optional<std::string> Find(absl::string_view key) const;
 
@@ -40,6 +54,7 @@ class Dsn {
  private:
   explicit Dsn(std::map<std::string, std::string> values) : values_(std::move(values)) {}
   std::map<std::string, std::string> values_;
+  Pooler pooler_ = Pooler::kNone;
 };
 
 }  // namespace parley::db

@@ -11,6 +11,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -26,6 +28,8 @@ constexpr std::int32_t kTextOid = 25;
 constexpr std::int32_t kTimestamptzOid = 1184;
 constexpr std::int32_t kUuidOid = 2950;
 
+constexpr int kBinary = 1;  // libpq's word for the format
+
 // PostgreSQL counts microseconds from here.
 const absl::Time kPostgresEpoch = absl::FromUnixSeconds(946'684'800);
 
@@ -37,6 +41,18 @@ void AppendInt32(std::string& out, std::int32_t value) {
 void AppendInt64(std::string& out, std::int64_t value) {
   const std::uint64_t wire = htobe64(static_cast<std::uint64_t>(value));
   out.append(reinterpret_cast<const char*>(&wire), sizeof(wire));
+}
+
+// "SET a = b; SET c = 'd'" as one statement that sets the same until the transaction ends.
+std::string ForTheTransaction(absl::string_view settings) {
+  std::string select = "SELECT";
+  for (absl::string_view setting : absl::StrSplit(settings, "; ")) {
+    absl::ConsumePrefix(&setting, "SET ");
+    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(setting, " = ");
+    absl::StrAppend(&select, select == "SELECT" ? " " : ", ", "set_config('", parts.first, "', '",
+                    absl::StripPrefix(absl::StripSuffix(parts.second, "'"), "'"), "', true)");
+  }
+  return select;
 }
 
 // What precedes the elements of an array of one dimension.
@@ -171,15 +187,20 @@ absl::string_view HotResult::Text(int row, int column) const {
 absl::StatusOr<std::unique_ptr<HotConnection>> HotConnection::Connect(const Dsn& dsn,
                                                                       const HotOptions& options) {
   PARLEY_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, Session::Connect(dsn));
-  const std::string set =
-      absl::StrCat("SET lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
-                   options.synchronous_commit ? "" : "; SET synchronous_commit = off");
-  PARLEY_RETURN_IF_ERROR(session->Command(set.c_str()));
-  PARLEY_RETURN_IF_ERROR(session->Command(kHotSettings));
-  return std::unique_ptr<HotConnection>(new HotConnection(std::move(session)));
+  const std::string set = absl::StrCat(
+      "SET lock_timeout = ", absl::ToInt64Milliseconds(options.lock_timeout),
+      options.synchronous_commit ? "; " : "; SET synchronous_commit = off; ", kHotSettings);
+  std::string preamble;
+  if (dsn.pooler() == Pooler::kTransaction) {
+    preamble = ForTheTransaction(set);
+  } else {
+    PARLEY_RETURN_IF_ERROR(session->Command(set.c_str()));
+  }
+  return std::unique_ptr<HotConnection>(new HotConnection(std::move(session), std::move(preamble)));
 }
 
-HotConnection::HotConnection(std::unique_ptr<Session> session) : session_(std::move(session)) {
+HotConnection::HotConnection(std::unique_ptr<Session> session, std::string preamble)
+    : session_(std::move(session)), preamble_(std::move(preamble)) {
   PQsetnonblocking(conn(), 1);
 }
 
@@ -194,6 +215,7 @@ absl::Status HotConnection::Lost() {
 
 absl::StatusOr<const char*> HotConnection::Prepare(const Statement& statement,
                                                    absl::Time deadline) {
+  if (!preamble_.empty()) return nullptr;
   std::string& name = prepared_[&statement];
   if (!name.empty()) return name.c_str();
   const std::string new_name(statement.name);
@@ -224,26 +246,33 @@ absl::Status HotConnection::Send(const std::vector<HotStep>& steps, absl::Time d
   }
   refused_ = false;
   if (PQenterPipelineMode(conn()) == 0) return Lost();
-  std::vector<const char*> values;
-  std::vector<int> lengths;
-  std::vector<int> formats;
+  if (!preamble_.empty() && PQsendQueryParams(conn(), preamble_.c_str(), 0, nullptr, nullptr,
+                                              nullptr, nullptr, kBinary) == 0) {
+    return Lost();
+  }
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const std::vector<std::string>& params = steps[i].params.values();
-    values.clear();
-    lengths.clear();
-    formats.assign(params.size(), 1);
-    for (const std::string& param : params) {
-      values.push_back(param.data());
-      lengths.push_back(static_cast<int>(param.size()));
-    }
-    constexpr int kBinary = 1;
-    if (PQsendQueryPrepared(conn(), names[i], static_cast<int>(params.size()), values.data(),
-                            lengths.data(), formats.data(), kBinary) == 0) {
-      return Lost();
-    }
+    PARLEY_RETURN_IF_ERROR(SendStep(steps[i], names[i]));
   }
   // Also tries to write it all; what is left is written by Receive.
   return PQpipelineSync(conn()) == 1 ? absl::OkStatus() : Lost();
+}
+
+absl::Status HotConnection::SendStep(const HotStep& step, const char* name) {
+  const std::vector<std::string>& params = step.params.values();
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  const std::vector<int> formats(params.size(), kBinary);
+  for (const std::string& param : params) {
+    values.push_back(param.data());
+    lengths.push_back(static_cast<int>(param.size()));
+  }
+  const int count = static_cast<int>(params.size());
+  const int sent = name != nullptr
+                       ? PQsendQueryPrepared(conn(), name, count, values.data(), lengths.data(),
+                                             formats.data(), kBinary)
+                       : PQsendQueryParams(conn(), step.statement->sql, count, nullptr,
+                                           values.data(), lengths.data(), formats.data(), kBinary);
+  return sent == 1 ? absl::OkStatus() : Lost();
 }
 
 absl::Status HotConnection::WaitForInput(absl::Time deadline) {
@@ -288,18 +317,19 @@ absl::Status HotConnection::Receive(const std::vector<HotStep>& steps, absl::Tim
                                     const OnResult& on_result) {
   absl::Status first_error;
   std::size_t step = 0;
+  bool is_preamble = !preamble_.empty();
   while (true) {
     PARLEY_ASSIGN_OR_RETURN(PGresult * raw, NextResult(deadline));
     if (raw == nullptr) {  // the end of a step, or of the connection
       if (PQstatus(conn()) != CONNECTION_OK) return Lost();
-      ++step;
+      if (!std::exchange(is_preamble, false)) ++step;
       continue;
     }
     HotResult result(raw);
     const ExecStatusType kind = PQresultStatus(raw);
     if (kind == PGRES_PIPELINE_SYNC) break;
     if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK) {
-      on_result(step, std::move(result));
+      if (!is_preamble) on_result(step, std::move(result));
     } else if (kind != PGRES_PIPELINE_ABORTED && first_error.ok()) {
       // The commit, if it is what failed, comes after the last step.
       first_error = FromResult(raw, *steps[std::min(step, steps.size() - 1)].statement);

@@ -96,7 +96,9 @@ struct HotOptions {
   bool synchronous_commit = true;  // false: a server that crashes may forget the last commits
 };
 
-// A connection in pipeline mode. Belongs to one thread at a time.
+// A connection in pipeline mode. Belongs to one thread at a time. Through a pooler that lends by
+// transaction, all that is set goes ahead of the steps, in their transaction, and they are parsed
+// and planned each time.
 class HotConnection {
  public:
   static absl::StatusOr<std::unique_ptr<HotConnection>> Connect(const Dsn& dsn,
@@ -128,8 +130,10 @@ class HotConnection {
   bool LooksAlive();
 
  private:
-  explicit HotConnection(std::unique_ptr<Session> session);
+  HotConnection(std::unique_ptr<Session> session, std::string preamble);
   PGconn* conn() const;
+  absl::Status SendStep(const HotStep& step, const char* name);
+  // The name under which the statement is prepared; null if it is sent without one.
   absl::StatusOr<const char*> Prepare(const Statement& statement, absl::Time deadline);
   // Waits until something can be read, writing what is still to be sent.
   absl::Status WaitForInput(absl::Time deadline);
@@ -139,6 +143,7 @@ class HotConnection {
   absl::Status FromResult(const PGresult* result, const Statement& statement);
 
   std::unique_ptr<Session> session_;
+  const std::string preamble_;  // a statement that goes ahead of the steps; empty: there is none
   std::unordered_map<const Statement*, std::string> prepared_;  // names on the server
   bool usable_ = true;
   bool refused_ = false;

@@ -58,6 +58,7 @@ Listener::~Listener() {
 }
 
 void Listener::Run() {
+  if (dsn_.pooler() == Pooler::kTransaction) return;
   while (ListenUntilBroken() && !EndsWithin(kReconnectDelayMs)) {
   }
 }

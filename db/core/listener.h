@@ -12,7 +12,8 @@
 namespace parley::db {
 
 // Listens on one channel over a connection of its own, and connects again when it breaks. A hint
-// may be lost or come late: whoever uses it must also look for itself now and then.
+// may be lost or come late: whoever uses it must also look for itself now and then. Through a
+// pooler that lends by transaction none ever comes.
 class Listener {
  public:
   // `on_notify` is called on the listener's thread with the payload; with an empty one after every

@@ -67,7 +67,12 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const Dsn& dsn) {
   // What the server says beside its answers; libpq would print it between the lines of the log.
   PQsetNoticeProcessor(
       LibpqConnection(*session->session_), [](void*, const char*) {}, nullptr);
+  if (dsn.pooler() != Pooler::kNone) {
+    // Poolers know this setting, and see to it that it goes along with the client.
+    PARLEY_RETURN_IF_ERROR(session->Command("SET timezone = 'UTC'"));
+  }
   const std::optional<std::string> wanted = dsn.Find("target_session_attrs");
+  session->pooled_by_transaction_ = dsn.pooler() == Pooler::kTransaction;
   session->must_take_writes_ = wanted == "read-write" || wanted == "primary";
   session->socket_ = fcntl(PQsocket(LibpqConnection(*session->session_)), F_DUPFD_CLOEXEC, 0);
   return session;
@@ -87,6 +92,7 @@ absl::Status Session::SetDeadline(absl::Time deadline) {
     }
     timeout_ms = RoundUp(left_ms);
   }
+  if (pooled_by_transaction_) timeout_ms_ = timeout_ms;
   if (timeout_ms == timeout_ms_) return absl::OkStatus();
   PARLEY_RETURN_IF_ERROR(Command(absl::StrCat("SET statement_timeout = ", timeout_ms).c_str()));
   timeout_ms_ = timeout_ms;
@@ -119,6 +125,13 @@ absl::Status Session::Command(const char* sql) {
   absl::Status status = StatusFromSqlState(sqlstate == nullptr ? "" : sqlstate, sql);
   if (IsConnectionLost(status)) broken_ = true;
   return status;
+}
+
+absl::Status Session::Begin() {
+  if (!pooled_by_transaction_) return Command("BEGIN");
+  return Command(absl::StrCat("BEGIN; SET LOCAL statement_timeout = ", timeout_ms_, "; ",
+                              "SET LOCAL idle_in_transaction_session_timeout = '60s'")
+                     .c_str());
 }
 
 absl::Status Session::Commit() {
@@ -186,7 +199,9 @@ soci::statement& Session::Prepare(const Statement& statement) {
   if (cached == nullptr) {
     auto fresh = std::make_unique<soci::statement>(*session_);
     fresh->alloc();
-    fresh->prepare(statement.sql);
+    // What is executed once is sent with its values, and leaves nothing at the server.
+    fresh->prepare(statement.sql, pooled_by_transaction_ ? soci::details::st_one_time_query
+                                                         : soci::details::st_repeatable_query);
     cached = std::move(fresh);
   }
   return *cached;

@@ -58,8 +58,9 @@ std::string ArrayLiteral(const std::vector<std::string>& values);
 
 // One connection. Belongs to one thread at a time; the pool sees to that.
 //
-// Statements are prepared at first use and stay prepared until the connection ends. Rows are read
-// through soci::type_conversion<Row> (db/repository/rows.h), columns by name.
+// Statements are prepared at first use and stay prepared until the connection ends; through a
+// pooler that lends by transaction they are parsed and planned each time. Rows are read through
+// soci::type_conversion<Row> (db/repository/rows.h), columns by name.
 class Session {
  public:
   // Connects. UNAVAILABLE if the server cannot be reached or refuses.
@@ -70,8 +71,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Makes the server give up statements that outlast `deadline`: statement_timeout is set to the
-  // time left, rounded up by an eighth at most so that it seldom has to be sent. DEADLINE_EXCEEDED
-  // if the deadline has passed.
+  // time left, rounded up by an eighth at most so that it seldom has to be sent; through a pooler
+  // that lends by transaction, by the next Begin. DEADLINE_EXCEEDED if the deadline has passed.
   absl::Status SetDeadline(absl::Time deadline);
 
   // Runs a statement and returns its rows.
@@ -104,8 +105,11 @@ class Session {
   // Runs a statement without rows; returns how many rows it changed.
   absl::StatusOr<std::int64_t> Execute(const Statement& statement, std::vector<Bind> binds);
 
-  // BEGIN, COMMIT, ROLLBACK and the like: text without parameters, straight to libpq.
+  // ROLLBACK and the like: text without parameters, straight to libpq.
   absl::Status Command(const char* sql);
+
+  // BEGIN.
+  absl::Status Begin();
 
   // COMMIT. INTERNAL, and nothing is committed, if a statement of the transaction had failed.
   absl::Status Commit();
@@ -118,6 +122,9 @@ class Session {
   // read-only, if target_session_attrs asks for one that takes writes: it says so beside its
   // answers.
   bool LooksAlive();
+
+  // Whether what is set or prepared outside a transaction is lost (Pooler::kTransaction).
+  bool is_pooled_by_transaction() const { return pooled_by_transaction_; }
 
   // Asks the server whether it is there, and takes writes if it has to; a round trip.
   absl::Status Ping();
@@ -150,6 +157,7 @@ class Session {
   std::unordered_map<const Statement*, std::unique_ptr<soci::statement>> prepared_;
   std::int64_t timeout_ms_ = 0;  // what statement_timeout is set to
   bool must_take_writes_ = false;
+  bool pooled_by_transaction_ = false;
   bool broken_ = false;  // a statement has told so
 };
 

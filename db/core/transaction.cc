@@ -26,7 +26,7 @@ Attempt RunAttempt(SessionPool& pool, absl::Time deadline,
   if (!lease.ok()) return {lease.status()};
   Session& session = **lease;
   // The lease rolls back what is left open when it is given back.
-  if (absl::Status begun = session.Command("BEGIN"); !begun.ok()) return {begun};
+  if (absl::Status begun = session.Begin(); !begun.ok()) return {begun};
   if (absl::Status done = body(session); !done.ok()) return {done};
   if (SteadyNow() >= deadline) {
     return {Error(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
@@ -45,6 +45,13 @@ absl::Status LostCommit(OnLostCommit on_lost_commit) {
   }
   return Error(absl::StatusCode::kUnknown, reason::kCommitInDoubt,
                "the connection broke during the commit; the write may or may not have happened");
+}
+
+absl::Status RunInOneTransaction(Session& session, const std::function<absl::Status()>& body) {
+  PARLEY_RETURN_IF_ERROR(session.Begin());
+  // The lease rolls back what is left open when it is given back.
+  PARLEY_RETURN_IF_ERROR(body());
+  return session.Commit();
 }
 
 absl::Status RunTransactionImpl(SessionPool& pool, absl::Time deadline, OnLostCommit on_lost_commit,

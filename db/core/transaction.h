@@ -22,13 +22,30 @@ enum class OnLostCommit {
 // The status of a write whose commit was sent and whose answer was lost.
 absl::Status LostCommit(OnLostCommit on_lost_commit);
 
-// Runs `body` outside a transaction: for one statement, or for reads that need not agree.
-// Body: (Session&) -> absl::Status or absl::StatusOr<T>.
+// The part of RunOnce that does not depend on its types, for a session that is only lent by
+// transaction: BEGIN, `body`, COMMIT.
+absl::Status RunInOneTransaction(Session& session, const std::function<absl::Status()>& body);
+
+// Runs `body` outside a transaction: for one statement, or for reads that need not agree. (In one
+// if a pooler lends by transaction, for there is no other place for the deadline.) Body: (Session&)
+// -> absl::Status or absl::StatusOr<T>.
 template <class Body>
 std::invoke_result_t<Body, Session&> RunOnce(SessionPool& pool, absl::Time deadline, Body body) {
   absl::StatusOr<SessionPool::Lease> lease = pool.Acquire(deadline);
   if (!lease.ok()) return lease.status();
-  return body(**lease);
+  Session& session = **lease;
+  if (!session.is_pooled_by_transaction()) return body(session);
+  std::invoke_result_t<Body, Session&> result = absl::UnknownError("not run");
+  const absl::Status status = RunInOneTransaction(session, [&]() -> absl::Status {
+    result = body(session);
+    if constexpr (std::is_same_v<decltype(result), absl::Status>) {
+      return result;
+    } else {
+      return result.status();
+    }
+  });
+  if (!status.ok()) return status;
+  return result;
 }
 
 // The part of RunTransaction that does not depend on its types: BEGIN, `body`, COMMIT; a rollback

@@ -33,14 +33,18 @@ absl::StatusOr<Dsn> ServiceDsn(const OpenOptions& options) {
   PARLEY_ASSIGN_OR_RETURN(const Dsn dsn, Dsn::Parse(options.url));
   // tcp_user_timeout is in milliseconds, the other times in seconds: a dead peer is noticed after
   // about 20 s when idle and 10 s when something was sent.
-  return dsn.WithDefault("application_name", options.application)
-      .WithDefault("connect_timeout", "2")
-      .WithDefault("client_encoding", "UTF8")
-      .WithDefault("keepalives_idle", "10")
-      .WithDefault("keepalives_interval", "3")
-      .WithDefault("keepalives_count", "3")
-      .WithDefault("tcp_user_timeout", "10000")
-      .WithDefault("options", "-c timezone=UTC -c idle_in_transaction_session_timeout=60s");
+  const Dsn common = dsn.WithPooler(options.pooler)
+                         .WithDefault("application_name", options.application)
+                         .WithDefault("connect_timeout", "2")
+                         .WithDefault("client_encoding", "UTF8")
+                         .WithDefault("keepalives_idle", "10")
+                         .WithDefault("keepalives_interval", "3")
+                         .WithDefault("keepalives_count", "3")
+                         .WithDefault("tcp_user_timeout", "10000");
+  // A pooler refuses what it does not know; who comes through one sets the time zone itself.
+  if (options.pooler != Pooler::kNone) return common;
+  return common.WithDefault("options",
+                            "-c timezone=UTC -c idle_in_transaction_session_timeout=60s");
 }
 
 absl::StatusOr<std::unique_ptr<SessionPool>> OpenDatabase(const OpenOptions& options) {

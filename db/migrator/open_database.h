@@ -16,6 +16,7 @@ struct OpenOptions {
   std::string url;               // a libpq URI or key=value pairs
   std::string application;       // what the server's views show, for example "parley-chatd"
   std::int32_t connections = 4;  // at most
+  Pooler pooler = Pooler::kNone;
   absl::Duration wait = absl::Seconds(30);  // for the server to answer; zero tries once
 };
 

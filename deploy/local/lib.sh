@@ -44,6 +44,9 @@ PACKAGES_CREDENTIALS=(python3-jwt python3-cryptography openssl)
 # What plays clients that no library would be.
 # shellcheck disable=SC2034
 PACKAGES_HOSTILE=(python3-h2)
+# What may stand between the services and PostgreSQL.
+# shellcheck disable=SC2034
+PACKAGES_POOLER=(pgbouncer)
 # What puts the clock of a PostgreSQL wrong.
 # shellcheck disable=SC2034
 PACKAGES_CLOCK=(faketime)
@@ -106,7 +109,7 @@ need_packages() {
   fi
   # These would be started now and at every boot; who wants one here starts one of its own.
   local server servers=() policy=/usr/sbin/policy-rc.d
-  for server in redis-server rabbitmq-server prometheus; do
+  for server in redis-server rabbitmq-server prometheus pgbouncer; do
     [[ " ${missing[*]} " != *" $server "* ]] || servers+=("$server")
   done
   if [[ ${#servers[@]} -eq 0 || -e $policy ]]; then

@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
       // One for each thread that works on calls, the eraser, who keeps its lease, the notifier,
       // and the health probe.
       .connections = config.workers + static_cast<std::int32_t>(kPasswordThreads) + 4,
+      .pooler = db::PoolerNamed(config.pooler),
       .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);

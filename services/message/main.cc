@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-messaged",
                                     .connections = config.workers + kSenders + 5,
+                                    .pooler = db::PoolerNamed(config.pooler),
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);

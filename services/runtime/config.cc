@@ -161,6 +161,11 @@ std::vector<Option> CommonOptions(const DefaultAddresses& addresses) {
        .environment = "PARLEY_DATABASE_URL",
        .help = "where the database is: a libpq URI or key=value pairs",
        .is_secret = true},
+      {.flag = "pooler",
+       .environment = "PARLEY_POOLER",
+       .help =
+           "whether a pooler stands before the database, and lends by session or by transaction",
+       .value = "none"},
       {.flag = "workers",
        .environment = "PARLEY_WORKERS",
        .help = "threads that work on calls, and database connections",
@@ -227,6 +232,7 @@ void Register(CLI::App& app, Option& option) {
   if (option.flag == "log-level") {
     registered->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   }
+  if (option.flag == "pooler") registered->check(CLI::IsMember({"none", "session", "transaction"}));
 }
 
 void Print(const std::vector<Option>& options) {
@@ -273,6 +279,7 @@ Config ToConfig(const std::vector<Option>& options) {
   config.admin_listen = Value(options, "admin-listen");
   if (config.admin_listen == kNone) config.admin_listen.clear();
   config.database_url = Value(options, "database-url");
+  config.pooler = Value(options, "pooler");
   config.limits = {.calls = NumberValue(options, "caller-calls"),
                    .streams = NumberValue(options, "caller-streams"),
                    .rate = NumberValue(options, "caller-rate")};

@@ -38,7 +38,8 @@ struct Config {
   AccessConfig access;
   LimitsConfig limits;
   std::string
-      database_url;  // --database-url, PARLEY_DATABASE_URL: libpq URI or key=value; a secret
+      database_url;    // --database-url, PARLEY_DATABASE_URL: libpq URI or key=value; a secret
+  std::string pooler;  // --pooler, PARLEY_POOLER: none, session or transaction
   std::int32_t workers = 4;         // --workers, PARLEY_WORKERS: threads, and so connections
   std::int32_t queue = 200;         // --queue, PARLEY_QUEUE: calls that may wait for a worker
   absl::Duration default_deadline;  // --default-deadline, PARLEY_DEFAULT_DEADLINE

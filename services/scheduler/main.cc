@@ -81,6 +81,7 @@ int main(int argc, char** argv) {
   const db::OpenOptions database = {.url = config.database_url,
                                     .application = "parley-schedulerd",
                                     .connections = config.workers + 9,
+                                    .pooler = db::PoolerNamed(config.pooler),
                                     .wait = config.database_wait};
   const absl::StatusOr<std::unique_ptr<db::SessionPool>> pool = db::OpenDatabase(database);
   const absl::StatusOr<db::Dsn> dsn = db::ServiceDsn(database);

@@ -34,11 +34,20 @@ using parley::testing::RunThreads;
 using parley::testing::Soon;
 using parley::testing::StatusIs;
 using parley::testing::TempDatabase;
+using ::testing::Each;
+using ::testing::SizeIs;
 
 const Statement kLaneEcho{
     "lane_test.Echo",
     "SELECT $1::bigint, $2::boolean, $3::timestamptz, $4::text, $5::bigint[]::text, "
     "$6::text[]::text, NULL::bigint, $7::uuid[]::text"};
+const Statement kLaneSettings{
+    "lane_test.Settings",
+    "SELECT concat_ws(' ', current_setting('lock_timeout'), current_setting('synchronous_commit'), "
+    "current_setting('plan_cache_mode'), current_setting('enable_seqscan'), "
+    "current_setting('enable_hashjoin'), current_setting('enable_mergejoin'), "
+    "current_setting('enable_material'), current_setting('jit'), "
+    "current_setting('client_connection_check_interval'))"};
 const Statement kLaneDivide{"lane_test.Divide", "SELECT 100 / $1::bigint"};
 const Statement kLaneSleep{"lane_test.Sleep", "SELECT pg_sleep($1::bigint / 1000.0)::text"};
 const Statement kBackend{"lane_test.Backend", "SELECT pg_backend_pid()::bigint"};
@@ -116,6 +125,28 @@ TEST_F(Lanes, CarryEveryTypeThereAndBack) {
   EXPECT_EQ(results[0].Text(0, 7), "{00112233-4455-6677-8899-aabbccddeeff}");
   EXPECT_EQ(results[1].Text(0, 4), "{}");
   EXPECT_EQ(results[1].Text(0, 7), "{}");
+}
+
+TEST_F(Lanes, ThatAreLentByTransaction_SetNothingThatOutlastsOne) {
+  const auto connection =
+      HotConnection::Connect(database_.dsn().WithPooler(Pooler::kTransaction),
+                             {.lock_timeout = absl::Milliseconds(70), .synchronous_commit = false})
+          .value();
+  const auto run = [&](const std::vector<HotStep>& steps) {
+    std::vector<std::string> texts;
+    EXPECT_THAT(connection->Run(
+                    steps, Soon(),
+                    [&](std::size_t, HotResult result) { texts.emplace_back(result.Text(0, 0)); }),
+                IsOk());
+    return texts;
+  };
+  EXPECT_THAT(run({{&kLaneSettings, HotParams()}, {&kLaneSettings, HotParams()}}),
+              Each("70ms off force_generic_plan off off off off off 1s"));
+  // A step that fails costs the whole transaction, and what was set for it.
+  EXPECT_THAT(connection->Run({{&kLaneDivide, HotParams().Bigint(0)}}, Soon(),
+                              [](std::size_t, HotResult) {}),
+              StatusIs(StatusCode::kInternal, reason::kInternal));
+  EXPECT_THAT(run({{&kLaneSettings, HotParams()}}), SizeIs(1));
 }
 
 TEST_F(Lanes, WriteAllStepsOrNone) {

@@ -121,6 +121,25 @@ TEST(Session, GivesUpAStatementAtTheDeadline) {
   EXPECT_THAT(session->QueryOptional<TextRow>(kSleep, {{"number", 0}}), IsOk());
 }
 
+TEST(Session, ThatIsLentByTransaction_SetsNothingThatOutlastsOne) {
+  const std::unique_ptr<Session> session =
+      Session::Connect(ClusterDsn().WithPooler(Pooler::kTransaction)).value();
+  const Statement settings{"test.Settings",
+                           "SELECT current_setting('statement_timeout') AS text,"
+                           " (SELECT count(*) FROM pg_prepared_statements) AS number"};
+  ASSERT_THAT(session->SetDeadline(absl::Now() + absl::Milliseconds(50)), IsOk());
+  ASSERT_THAT(session->Begin(), IsOk());
+  EXPECT_THAT(session->QueryOptional<TextRow>(kSleep, {{"number", 30}}),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded));
+  EXPECT_TRUE(session->Reset());
+  for (int i = 0; i < 2; ++i) {
+    const auto after = session->QueryOptional<TextRow>(settings, {});
+    ASSERT_THAT(after, IsOk());
+    EXPECT_EQ((*after)->text, "0");
+    EXPECT_EQ((*after)->number, 0);
+  }
+}
+
 TEST(Session, RefusesADeadlineThatHasPassed) {
   EXPECT_THAT(Connect()->SetDeadline(absl::Now() - absl::Seconds(1)),
               StatusIs(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded));
