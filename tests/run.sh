@@ -114,7 +114,7 @@ main() {
   local packages=("${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRESQL[@]}" "${PACKAGES_PYTHON[@]}"
     python3-psycopg2 "${PACKAGES_CELERY[@]}" "${PACKAGES_CLOCK[@]}" "${PACKAGES_WATCH[@]}"
     "${PACKAGES_POOLER[@]}"
-    "${PACKAGES_ORIGINAL[@]}" "${PACKAGES_PACKAGING[@]}" "${PACKAGES_CREDENTIALS[@]}"
+    "${PACKAGES_ORIGINAL[@]}" "${PACKAGES_DEPLOY[@]}" "${PACKAGES_CREDENTIALS[@]}"
     "${PACKAGES_HOSTILE[@]}")
   [[ $PRESET != dev && $PRESET != tsan ]] || packages+=("${PACKAGES_CLANG[@]}")
   need_packages "${packages[@]}"

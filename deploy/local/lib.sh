@@ -21,9 +21,11 @@ PACKAGES_BUILD=(
 )
 # shellcheck disable=SC2034
 PACKAGES_POSTGRESQL=(postgresql-15)
-# What makes the Debian package, tries it, and reads the other files of deploy/.
+# What makes the Debian package and tries it; what reads the other files of deploy/.
 # shellcheck disable=SC2034
-PACKAGES_PACKAGING=(debootstrap dpkg-dev iproute2 lintian python3-yaml)
+PACKAGES_PACKAGING=(debootstrap dpkg-dev iproute2 lintian)
+# shellcheck disable=SC2034
+PACKAGES_DEPLOY=(python3-yaml)
 # What the sanitizer presets compile with, and what gives their reports names.
 # shellcheck disable=SC2034
 PACKAGES_CLANG=(clang-14 libclang-rt-14-dev llvm-14)
