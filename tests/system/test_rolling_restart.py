@@ -122,19 +122,19 @@ class RollingRestartTest(harness.SystemTest):
                 "grpc.code" in line for line in new.log()))
 
     def follow(self):
-        """A watch that resumes, until the test is over."""
-        watch = None
-        token = ""
+        """Resumes the watch, until the test is over."""
         while not self.over.is_set():
-            watch = Watch(self, chat_ids=[self.chat.id], resume_token=token)
-            self.watched.append(watch)
+            watch = self.watched[-1]
             while watch.is_alive() and not self.over.wait(0.02):
                 pass
-            token = watch.token
-        watch.leave()
+            if not self.over.is_set():
+                self.watched.append(
+                    Watch(self, chat_ids=[self.chat.id], resume_token=watch.token))
+        self.watched[-1].leave()
 
     def test_no_call_fails(self):
-        self.over, self.watched = threading.Event(), []
+        # It begins before anything is sent.
+        self.over, self.watched = threading.Event(), [Watch(self, chat_ids=[self.chat.id])]
         loads = {
             "users": Load(lambda _: self.users.GetUser(user_id=self.owner.id).id),
             "creates": Load(lambda n: self.users.CreateUser(login=f"u{n}", request_id=f"u{n}").id),

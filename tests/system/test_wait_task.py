@@ -141,7 +141,12 @@ class WaitersTest(WaitCase):
         task = self.create()
         self.wait(task, wait_for={"nanos": 1}).result()
         threads, connections = self.threads(), self.database.connections()
-        waits = [self.wait(task) for _ in range(MOST + 10)]
+        # A connection has room for a thousand.
+        channels = [self.schedulerd.new_channel() for _ in range(MOST // 1000 + 1)]
+        callers = [harness.Client(channel, *harness.CLIENTS["schedulerd"]["tasks"])
+                   for channel in channels]
+        waits = [callers[number % len(callers)].begin("WaitTask", task_id=task.id, wait_for=LONG)
+                 for number in range(MOST + 10)]
         refused = harness.poll("ten too many", lambda: [wait for wait in waits if wait.done()][9:]
                                and [wait for wait in waits if wait.done()])
         self.assertEqual(len(refused), 10)
@@ -169,6 +174,8 @@ class WaitersTest(WaitCase):
         self.workers.AckTask(**self.lease())
         for wait in staying[:MOST // 2]:
             self.assertEqual(wait.result().state, SUCCEEDED)
+        for channel in channels:
+            channel.close()
 
     def test_a_server_that_goes_down_shows_tasks_as_they_are(self):
         tasks = [self.create(delay={"seconds": 60}) for _ in range(10)]
