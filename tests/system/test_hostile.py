@@ -23,8 +23,8 @@ INVALID, UNIMPLEMENTED = "3", "12"
 WATCHES = 5000
 # The service may open more of them meanwhile.
 DATABASE_CONNECTIONS = 20
-# A sanitizer keeps what is freed for a while.
-MEGABYTES = 400 if IS_SANITIZED else 100
+# A sanitizer keeps what is freed, and gives nothing back.
+MEGABYTES = 2000 if IS_SANITIZED else 100
 
 
 class HostileTest(harness.SystemTest, harness.People):
