@@ -33,10 +33,11 @@ class CallerLimitsTest(TokenCase, harness.People):
     def test_calls_in_flight(self):
         schedulerd = self.serve("schedulerd", flags=["--caller-calls", "3"])
         greedy, modest = (schedulerd.workers.bearing(self.token(name)) for name in ("a", "b"))
-        waiting = [greedy.begin("LeaseTasks", queues=["q"], wait_for={"seconds": 30})
-                   for _ in range(3)]
-        failure = harness.poll("the fourth to be refused", lambda: self.refusal(
-            lambda: greedy.LeaseTasks(queues=["q"])))
+        waiting = [greedy.begin("LeaseTasks", queues=["q"], wait_for={"seconds": 50})
+                   for _ in range(4)]
+        [refused] = harness.poll("one to be refused", lambda: [
+            call for call in waiting if call.done()])
+        failure = self.refusal(refused.result)
         self.assertEqual((failure.reason, failure.quotas), ("TOO_MANY_CALLS", ["caller:a"]))
         modest.LeaseTasks(queues=["q"])
         for call in waiting:

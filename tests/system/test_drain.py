@@ -94,7 +94,7 @@ class DrainTest(harness.SystemTest, harness.People):
         self.assertEqual(service.wait(), 0)
 
     def test_while_balancers_have_yet_to_see_it_streams_are_refused_and_calls_are_not(self):
-        service = self.start("messaged", "--drain-delay", "4s", "--drain-grace", "50s")
+        service = self.start("messaged", "--drain-delay", "10s", "--drain-grace", "50s")
         health = service.health.Watch(service="", timeout=None)
         watch = Watch(service, chat_ids=[self.chat.id], heartbeat_interval={"seconds": 60})
         service.signal(signal.SIGTERM)
@@ -116,7 +116,7 @@ class DrainTest(harness.SystemTest, harness.People):
         self.assertEqual(service.wait(), 0)
 
     def test_workers_are_refused_then_told_and_what_they_keep_is_handed_back(self):
-        service = self.start("schedulerd", "--drain-delay", "2s", "--drain-grace", "2s")
+        service = self.start("schedulerd", "--drain-delay", "6s", "--drain-grace", "2s")
         other = self.start("schedulerd")
         task = other.tasks.CreateTask(queue="handed", name="task")
         worker = Worker(service, ["handed"], credit=2,
