@@ -36,7 +36,7 @@ std::invoke_result_t<Body, Session&> RunOnce(SessionPool& pool, absl::Time deadl
   Session& session = **lease;
   if (!session.is_pooled_by_transaction()) return body(session);
   std::invoke_result_t<Body, Session&> result = absl::UnknownError("not run");
-  const absl::Status status = RunInOneTransaction(session, [&]() -> absl::Status {
+  absl::Status status = RunInOneTransaction(session, [&]() -> absl::Status {
     result = body(session);
     if constexpr (std::is_same_v<decltype(result), absl::Status>) {
       return result;

@@ -51,7 +51,7 @@ void WorkHub::State::EndLater(const std::vector<AttemptEnd>& ends) {
   wake.NotifyAll();
 }
 
-void WorkHub::Welcome(std::shared_ptr<runtime::DuplexStream> stream) {
+void WorkHub::Welcome(const std::shared_ptr<runtime::DuplexStream>& stream) {
   const auto session = std::make_shared<WorkSession>(
       stream, parts_,
       WorkSession::Hub{

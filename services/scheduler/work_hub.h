@@ -31,7 +31,7 @@ class WorkHub {
   WorkHub& operator=(const WorkHub&) = delete;
 
   // Serves a worker, or refuses it with UNAVAILABLE, reason DRAINING. Does not block.
-  void Welcome(std::shared_ptr<runtime::DuplexStream> stream);
+  void Welcome(const std::shared_ptr<runtime::DuplexStream>& stream);
 
   // A task was cancelled that some worker has: compare sooner.
   void Hint();

@@ -143,7 +143,7 @@ grpc::ServerUnaryReactor* WorkerService::ExtendLease(grpc::CallbackServerContext
 runtime::BidiReactor* WorkerService::Work(grpc::CallbackServerContext* context) {
   return runtime::ServeDuplex(
       calls_, {.name = "Work"}, context,
-      [this](std::shared_ptr<runtime::DuplexStream> stream) { hub_.Welcome(std::move(stream)); });
+      [this](const std::shared_ptr<runtime::DuplexStream>& stream) { hub_.Welcome(stream); });
 }
 
 }  // namespace parley::scheduler
