@@ -177,4 +177,12 @@ absl::StatusOr<runtime::Question> Gatekeeper::Examine(const runtime::Caller& cal
   });
 }
 
+runtime::CallPipeline::Options CallsThrough(Gatekeeper& gate, const runtime::Config& config,
+                                            absl::string_view service) {
+  return {.service = std::string(service),
+          .default_deadline = config.default_deadline,
+          .max_deadline = config.max_deadline,
+          .gate = &gate};
+}
+
 }  // namespace parley::access

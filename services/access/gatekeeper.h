@@ -13,6 +13,7 @@
 #include "services/access/followed_file.h"
 #include "services/access/method_table.h"
 #include "services/access/token_verifier.h"
+#include "services/runtime/call.h"
 #include "services/runtime/config.h"
 #include "services/runtime/gate.h"
 
@@ -59,5 +60,9 @@ class Gatekeeper final : public runtime::Gate {
   CallerLimits limits_;
   std::vector<std::unique_ptr<FollowedFile>> files_;  // last: their threads use what is above
 };
+
+// For the calls of a service that go through the gate, which must outlive them.
+runtime::CallPipeline::Options CallsThrough(Gatekeeper& gate, const runtime::Config& config,
+                                            absl::string_view service);
 
 }  // namespace parley::access

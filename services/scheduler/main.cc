@@ -99,10 +99,7 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   const auto calls_of = [&](absl::string_view service) {
-    return runtime::CallPipeline::Options{.service = std::string(service),
-                                          .default_deadline = config.default_deadline,
-                                          .max_deadline = config.max_deadline,
-                                          .gate = gate->get()};
+    return access::CallsThrough(**gate, config, service);
   };
 
   const std::size_t lane_queue = static_cast<std::size_t>(config.queue) * kLaneQueueFactor;
